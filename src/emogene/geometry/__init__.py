@@ -1,0 +1,1 @@
+"""Landmark tables, rigid alignment, cameras: the geometry that every stage shares."""
