@@ -1,0 +1,266 @@
+"""The whole paper on one screen: speech and an emotion in, frames of a person out.
+
+    Audio [S] -features-> [T50, F], prosody [T50, 3] -motion-> neutral offsets [T, 68, 3]
+      -emotion-> emotional offsets -projection-> the person's own motion -pose-> head pose, eyes
+      -render-> Frames [H, W, 4]
+
+``Session`` is that sentence as a stream: push audio, take frames. ``animate`` is a session fed to the
+end, so the offline film and the live stream are the same code. Every stage is windowed: a block of
+frames is computed from a bounded past and a look-ahead of at most 240 ms per stage, and all randomness
+is indexed by absolute frame, so how the audio was cut into pieces does not change the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from emogene.avatar import Avatar
+from emogene.emotion.model import EmotionModel, load_emotion
+from emogene.emotion.track import EmotionTrack, parse_emotion
+from emogene.features.extractor import SpeechFeatures, load_extractor
+from emogene.features.prosody import ProsodyStream
+from emogene.motion.model import MotionModel, load_motion
+from emogene.motion.project import Projector
+from emogene.pose.eyelids import apply_eyes
+from emogene.pose.sampler import PoseSampler, PoseStyle
+from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray, FloatArray, Frame, HeadPose, Motion
+
+ALIGNMENT = 8
+"""Windows start at multiples of this many frames: the motion model's latents cover 4 frames each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """Knobs of a performance; 1 is the person's own amount.
+
+    mouth: amplitude of speech. expression: factor on every emotion weight. temperature: spread of the
+    motion sampled from the prior (paper: 0.2). pose: head motion, blinks and gaze. blend: share of the
+    LLE projection onto the person's own frames (paper: 0.2).
+    """
+
+    mouth: float = 1.0
+    expression: float = 1.0
+    temperature: float = 0.2
+    blend: float = 0.2
+    pose: PoseStyle = field(default_factory=PoseStyle)
+
+
+class Session:
+    """One avatar speaking: push audio in pieces of any size, iterate to take the frames that are ready."""
+
+    def __init__(
+        self,
+        avatar: Avatar,
+        emotion: EmotionTrack | str = "neutral",
+        *,
+        style: Style | None = None,
+        seed: int = 0,
+        size: int = 512,
+        quality: str = "standard",
+        block_frames: int = 24,
+        features: str = "emogene",
+    ) -> None:
+        if block_frames % ALIGNMENT:
+            raise ValueError(f"block_frames must be a multiple of {ALIGNMENT}, not {block_frames}")
+        self.avatar, self.seed, self.style = avatar, seed, style or Style()
+        self.size, self.quality, self.block_frames = size, quality, block_frames
+        self.track = parse_emotion(emotion) if isinstance(emotion, str) else emotion
+        self.stages = Stages.of(avatar, self.style, seed, features)
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._speech = _Tail(self.stages.extractor.stream())
+        self._prosody = _Tail(ProsodyStream())
+        self._n_samples, self._next, self._ended = 0, 0, False
+
+    def push_audio(self, samples: FloatArray) -> None:
+        """Append mono sound at 16 kHz, float in [-1, 1]."""
+        if self._ended:
+            raise RuntimeError("push_audio after flush: open a new session for the next utterance")
+        self._n_samples += len(samples)
+        with self._timed("features"):
+            self._speech.push(samples)
+            self._prosody.push(samples)
+
+    def flush(self) -> None:
+        """Say that the sound is over, so that its last frames need not wait for a look-ahead."""
+        if self._ended:
+            return
+        self._ended = True
+        with self._timed("features"):
+            self._speech.flush()
+            self._prosody.flush()
+
+    def interrupt(self) -> float:
+        """Drop all that is not yet rendered and end; return the seconds already shown."""
+        self._ended, self._n_samples = True, self._next * SAMPLES_PER_FRAME
+        return self._next / FPS
+
+    @property
+    def latency_frames(self) -> int:
+        """Frames of sound needed beyond a frame before it can be shown."""
+        return self.stages.look_ahead + self.block_frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames that are ready; iterate again after more audio."""
+        while (block := self._ready_block()) is not None:
+            first, last = block
+            motion, pose = self._move(first, last)
+            images = self.avatar.portrait.render(motion, pose, size=self.size, quality=self.quality)
+            for index in range(first, last):
+                with self._timed("render"):
+                    image = next(images)
+                yield Frame(index, index / FPS, image)
+            self._next = last
+            self._forget(last)
+
+    def _ready_block(self) -> tuple[int, int] | None:
+        known = min(self._speech.end, self._prosody.end) // 2
+        total = -(-self._n_samples // SAMPLES_PER_FRAME)
+        last = self._next + self.block_frames
+        if self._ended:
+            last = min(last, total)
+            return (self._next, last) if last > self._next else None
+        return (self._next, last) if last + self.stages.look_ahead <= known else None
+
+    def _move(self, first: int, last: int) -> tuple[Motion, HeadPose]:
+        """Everything between sound and picture for frames [first, last)."""
+        stages = self.stages
+        end = -(-self._n_samples // SAMPLES_PER_FRAME) if self._ended else last + stages.look_ahead
+        lead = max(0, first - stages.emotion.context_frames) // ALIGNMENT * ALIGNMENT
+        tail = min(end, last + stages.emotion.look_ahead_frames)
+        start = max(0, lead - stages.motion.context_frames) // ALIGNMENT * ALIGNMENT
+        stop = min(end, tail + stages.motion.look_ahead_frames)
+        features = self._speech.window(2 * start, 2 * stop)
+        prosody = self._prosody.window(2 * start, 2 * stop)
+        weights = self.track.scaled(self.style.expression).weights(np.arange(lead, tail) / FPS)
+
+        with self._timed("motion"):
+            neutral = stages.motion.generate(
+                features,
+                prosody,
+                seed=self.seed,
+                temperature=self.style.temperature,
+                mouth_amp=self.style.mouth * self.avatar.card.mouth_amp,
+                start_frame=start,
+            )[lead - start : tail - start]
+        with self._timed("emotion"):
+            emotional = stages.emotion.apply(neutral, weights, seed=self.seed, start_frame=lead)
+            inside = slice(first - lead, last - lead)
+            offsets = stages.project(emotional.offsets[inside])
+        with self._timed("pose"):
+            rhythm = self._prosody.window(2 * first, 2 * last)
+            pose, eyes = stages.pose.sample(rhythm, weights[inside], start_frame=first)
+            eyes[:, :2] = eyes[:, :2] * (1.0 + emotional.eyes_delta[inside])
+            neutral_face = self.avatar.identity.neutral_cano
+            offsets = apply_eyes(offsets, neutral_face, eyes)
+        return Motion(neutral_face + offsets, eyes), pose
+
+    def _forget(self, last: int) -> None:
+        """Keep only what later windows can still ask for: memory stays flat over hours."""
+        keep = last - self.stages.emotion.context_frames - self.stages.motion.context_frames - 2 * ALIGNMENT
+        self._speech.forget(2 * keep)
+        self._prosody.forget(2 * keep)
+
+    def _timed(self, stage: str) -> _Timer:
+        return _Timer(self.seconds, stage)
+
+
+def animate(
+    audio: Audio | Iterable[FloatArray],
+    avatar: Avatar,
+    emotion: EmotionTrack | str = "neutral",
+    **options: object,
+) -> Iterator[Frame]:
+    """Yield every frame of ``avatar`` speaking ``audio`` with ``emotion``; options are Session's.
+
+    ``audio`` may be a stream of 16 kHz pieces: hours of sound then need no more memory than a minute.
+    """
+    session = Session(avatar, emotion, **options)  # type: ignore[arg-type]
+    for piece in [audio.samples] if isinstance(audio, Audio) else audio:
+        session.push_audio(piece)
+        yield from session
+    session.flush()
+    yield from session
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The models of one session, each loaded once."""
+
+    extractor: SpeechFeatures
+    motion: MotionModel
+    emotion: EmotionModel
+    project: Projector
+    pose: PoseSampler
+
+    @classmethod
+    def of(cls, avatar: Avatar, style: Style, seed: int, features: str) -> Stages:
+        return cls(
+            load_extractor(features),
+            load_motion(avatar.component("motion")),
+            load_emotion(avatar.component("emotion")),
+            Projector(avatar.identity, blend=style.blend),
+            PoseSampler(avatar.pose, seed=seed, style=style.pose),
+        )
+
+    @property
+    def look_ahead(self) -> int:
+        """Frames beyond a frame that motion and emotion want to see."""
+        return self.motion.look_ahead_frames + self.emotion.look_ahead_frames
+
+
+class _Tail:
+    """The recent rows of a growing array at 50 Hz that a stream produces."""
+
+    def __init__(self, stream: object) -> None:
+        self._stream, self._first = stream, 0
+        self._rows: FloatArray | None = None
+
+    @property
+    def end(self) -> int:
+        return self._first + (0 if self._rows is None else len(self._rows))
+
+    def push(self, samples: FloatArray) -> None:
+        self._append(self._stream.push(samples))  # type: ignore[attr-defined]
+
+    def flush(self) -> None:
+        self._append(self._stream.flush())  # type: ignore[attr-defined]
+
+    def window(self, first: int, last: int) -> FloatArray:
+        """Rows [first, last); the last row stands for what the sound's odd end leaves out."""
+        assert self._rows is not None and first >= self._first
+        rows = self._rows[first - self._first : last - self._first]
+        missing = last - first - len(rows)
+        return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+
+    def forget(self, before: int) -> None:
+        if self._rows is not None and before > self._first:
+            self._rows = self._rows[before - self._first :].copy()
+            self._first = before
+
+    def _append(self, rows: FloatArray) -> None:
+        self._rows = rows if self._rows is None else np.concatenate([self._rows, rows])
+
+
+class _Timer:
+    """Adds the wall time of a block to ``seconds[stage]``."""
+
+    def __init__(self, seconds: dict[str, float], stage: str) -> None:
+        self._seconds, self._stage = seconds, stage
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self._seconds[self._stage] += time.perf_counter() - self._start
+
+
+def composite(image: ByteArray, background: ByteArray) -> ByteArray:
+    """Lay a rgba picture [H, W, 4] over an rgb background [H, W, 3]."""
+    alpha = image[..., 3:].astype(np.uint16)
+    over = image[..., :3] * alpha + background * (255 - alpha)
+    return ((over + 127) // 255).astype(np.uint8)
