@@ -1,0 +1,94 @@
+"""Emotions as face-unit recipes and manners of moving, with a continuous dose.
+
+Each recipe gives the ARKit units at full dose; levels 1, 2, 3 of acted corpora are doses .4, .7, 1.
+Mixtures add up. Speech comes first: where lips must round or close, the emotion steps back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emogene.geometry.blendshapes import ARKIT_52, UNIT, units_row
+from emogene.persona.phones import Reals
+from emogene.types import EMOTIONS, NEUTRAL
+
+LEVEL_DOSE = {1: 0.4, 2: 0.7, 3: 1.0}
+
+_RECIPES = {
+    "neutral": {},
+    "happy": {
+        "mouthSmile": 0.88, "cheekSquint": 0.70, "eyeSquint": 0.25, "mouthUpperUp": 0.05, "browOuterUp": 0.30,
+        "browInnerUp": 0.25, "mouthDimple": 0.10,
+    },
+    "angry": {
+        "browDown": 1.0, "noseSneer": 0.45, "eyeSquint": 0.45, "eyeWide": 0.25, "mouthFrown": 0.40,
+        "mouthPress": 0.25, "mouthLowerDown": 0.22, "mouthUpperUp": 0.15, "jawForward": 0.25,
+        "mouthShrugLower": 0.15,
+    },
+    "contempt": {
+        "mouthSmileRight": 0.45, "mouthDimpleRight": 0.75, "mouthUpperUpRight": 0.2, "cheekSquintRight": 0.35,
+        "eyeSquintLeft": 0.35, "eyeSquintRight": 0.4, "browDownLeft": 0.35, "browOuterUpRight": 0.45,
+        "mouthPressLeft": 0.3,
+    },
+    "disgust": {
+        "noseSneer": 0.95, "mouthUpperUp": 0.55, "browDown": 0.6, "cheekSquint": 0.5, "eyeSquint": 0.5,
+        "mouthFrown": 0.40, "mouthShrugLower": 0.35, "mouthLowerDown": 0.15,
+    },
+    "fear": {
+        "browInnerUp": 0.9, "browOuterUp": 0.45, "browDown": 0.25, "eyeWide": 0.9, "mouthStretch": 0.60,
+        "mouthFrown": 0.20, "jawOpen": 0.08, "mouthLowerDown": 0.2,
+    },
+    "sad": {
+        "browInnerUp": 0.95, "browDown": 0.2, "mouthFrown": 0.80, "mouthShrugLower": 0.45, "eyeBlink": 0.20,
+        "eyeLookDown": 0.25, "cheekSquint": 0.15, "mouthRollLower": 0.1,
+    },
+    "surprise": {
+        "browInnerUp": 0.85, "browOuterUp": 0.95, "eyeWide": 0.9, "jawOpen": 0.22, "mouthFunnel": 0.18,
+    },
+}  # fmt: skip
+
+RECIPES: Reals = np.stack([units_row(_RECIPES[name]) for name in EMOTIONS])
+"""[8, 52] units of each emotion at full dose, in the order of EMOTIONS."""
+
+#            angry contempt disgust fear happy neutral sad surprise
+ARTICULATION_GAIN = np.array([1.25, 0.90, 1.00, 0.95, 1.10, 1.0, 0.80, 1.15])
+HEAD_AMPLITUDE = np.array([1.40, 0.80, 1.00, 1.20, 1.35, 1.0, 0.70, 1.10])
+BLINKS_PER_S = np.array([0.12, 0.15, 0.25, 0.45, 0.28, 0.22, 0.30, 0.12])
+NOD_STRENGTH = np.array([1.8, 0.6, 0.8, 0.6, 1.3, 1.0, 0.6, 1.0])
+HEAD_TILT_RAD = np.array([
+    [0.07, 0, 0], [-0.08, 0.06, -0.05], [-0.05, 0.10, 0.03], [-0.04, -0.03, 0],
+    [-0.02, 0, 0.05], [0, 0, 0], [0.10, 0.03, 0.06], [-0.06, 0, 0],
+])  # fmt: skip
+"""[8, 3] pitch (positive: down), yaw, roll at full dose."""
+BROW_RAISE_ON_ACCENT = np.array([0, 0, 0, 0.5, 0.5, 0.5, 0, 0.5])
+BROW_DROP_ON_ACCENT = np.array([0.4, 0, 0.4, 0, 0, 0, 0, 0])
+
+_IS_MOUTH = np.array([name.startswith("mouth") for name in ARKIT_52])
+_IS_SMILE = np.array([name.startswith("mouthSmile") for name in ARKIT_52])
+_IS_CORNER = np.array([name.startswith(("mouthFrown", "mouthDimple")) for name in ARKIT_52])
+
+
+def with_neutral(weights: Reals) -> Reals:
+    """Set the neutral column of [T, 8] to what the seven others leave of 1, and bound them to a sum of 1."""
+    others = np.clip(np.asarray(weights, np.float32), 0, 1).copy()
+    others[:, NEUTRAL] = 0
+    others /= np.maximum(others.sum(1, keepdims=True), 1)
+    others[:, NEUTRAL] = 1 - others.sum(1)
+    return others
+
+
+def blend(values: Reals, weights: Reals) -> Reals:
+    """Mix a per-emotion table [8, ...] by complete weights [T, 8] -> [T, ...]."""
+    return np.tensordot(weights, values, axes=1)
+
+
+def yield_to_speech(emotional: Reals, *, rounding: Reals, closure: Reals, friction: Reals) -> Reals:
+    """Scale emotion units [T, 52] down where lips round [T], close [T] or touch the teeth [T] (all 0..1)."""
+    rounded = np.minimum(rounding, 1)[:, None]
+    free = (1 - 0.85 * np.maximum(closure, 0.6 * friction))[:, None]
+    scale = np.ones_like(emotional)
+    scale = np.where(_IS_MOUTH, (1 - 0.6 * rounded) * free, scale)
+    scale = np.where(_IS_CORNER, 1 - 0.4 * rounded, scale)
+    scale = np.where(_IS_SMILE, 1 - 0.55 * rounded, scale)
+    scale[:, UNIT["jawOpen"]] = 1 - 0.9 * closure
+    return emotional * scale
