@@ -189,7 +189,7 @@ class HeadField(nn.Module):
     ) -> Tensor:
         """Sums [R, 18] along rays: opacity, w h_1..15, w s, w s^2."""
         sums = rays_o.new_zeros(len(rays_o), GEOMETRY + 2)
-        for frame in torch.unique(frame_index).tolist():  # type: ignore[no-untyped-call]
+        for frame in torch.unique(frame_index).tolist():
             rays = (frame_index == frame).nonzero()[:, 0]
             warp = None if warps is None else warps[frame]
             samples = march(rays_o[rays], rays_d[rays], jitter[rays], step, self.occupancy, warp)
