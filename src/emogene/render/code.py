@@ -1,0 +1,114 @@
+"""Per-frame code: landmarks, eyes and appearance -> the 32 numbers that condition field and decoder.
+
+Landmark offsets of a window of frames t-2..t are averaged with learned weights and written in the
+person's own principal components; coordinates are clamped to the range the video showed, so that an
+emotion it never showed bends the warp but cannot push the networks where they were never trained.
+Lids are left out: openness and gaze come from the eye stream. Appearance is a free latent per training
+frame (light, exposure); its mean is used afterwards.
+
+offsets [T, 68, 3], eyes [T, 4] -> code [T, 32]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emogene.geometry.landmarks import EYES, JAW, MOUTH
+from emogene.render.warp import without_lids
+from emogene.types import FloatArray
+
+CODE = 32
+N_COMPONENTS = 22
+N_EYES = 4
+N_APPEARANCE = CODE - N_COMPONENTS - N_EYES
+WINDOW = 3
+"""Frames t-2..t; causal, so that a stream sees the same window as a file."""
+
+EYE_REST = (1.0, 1.0, 0.0, 0.0)
+EYE_SCALE = (1.5, 1.5, 2.5, 2.5)
+
+
+def landmark_weights() -> FloatArray:
+    """Weight of each landmark in the components, [68]: lips most, lids none."""
+    weights = np.ones(68, np.float32)
+    weights[JAW] = 0.6
+    weights[MOUTH] = 1.6
+    weights[EYES] = 0.0
+    weights[[36, 39, 42, 45]] = 0.5
+    return weights
+
+
+class FrameCode(nn.Module):
+    """The person's landmark components and appearance latents."""
+
+    mean: Tensor
+    basis: Tensor
+    low: Tensor
+    high: Tensor
+    eye_rest: Tensor
+    eye_scale: Tensor
+
+    def __init__(self, n_frames: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(204))
+        self.register_buffer("basis", torch.zeros(204, N_COMPONENTS))
+        self.register_buffer("low", torch.full((N_COMPONENTS,), -3.0))
+        self.register_buffer("high", torch.full((N_COMPONENTS,), 3.0))
+        self.register_buffer("eye_rest", torch.tensor(EYE_REST))
+        self.register_buffer("eye_scale", torch.tensor(EYE_SCALE))
+        # Logits of frames t-2, t-1, t: the frame itself first, the past as a little smoothing.
+        self.window = nn.Parameter(torch.tensor([-2.0, -1.0, 2.0]))
+        self.appearance = nn.Parameter(torch.zeros(n_frames, N_APPEARANCE))
+
+    def fit(self, offsets: FloatArray) -> None:
+        """Find components and their range from training frames [T, 68, 3]."""
+        weights = np.repeat(landmark_weights(), 3)
+        flat = without_lids(torch.from_numpy(np.asarray(offsets, np.float32))).flatten(1).numpy()
+        mean = flat.mean(0)
+        centred = (flat - mean) * weights
+        _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+        deviation = singular / np.sqrt(max(len(flat), 1))
+        count = min(N_COMPONENTS, len(deviation))
+        # Halfway to whitening: small components keep a say, noise is not blown up to size one.
+        scale = 1.0 / np.sqrt(np.maximum(deviation[:count] * deviation[0], 1e-12))
+        basis = np.zeros((204, N_COMPONENTS), np.float32)
+        basis[:, :count] = directions[:count].T * scale * weights[:, None]
+        coordinates = (flat - mean) @ basis
+        low, high = np.quantile(coordinates, 0.002, axis=0), np.quantile(coordinates, 0.998, axis=0)
+        margin = 0.15 * (high - low)
+        for name, value in (("mean", mean), ("basis", basis), ("low", low - margin), ("high", high + margin)):
+            getattr(self, name).copy_(torch.from_numpy(np.asarray(value, np.float32)))
+
+    def forward(self, offsets: Tensor, eyes: Tensor, appearance: Tensor | None = None) -> Tensor:
+        """Make codes.
+
+        Args:
+            offsets: [T, WINDOW, 68, 3] windows t-2..t of landmark offsets from neutral.
+            eyes: [T, 4] eye stream at t.
+            appearance: [T, N_APPEARANCE] latents; None: the person's mean.
+
+        Returns:
+            [T, 32].
+        """
+        window = torch.softmax(self.window, 0)[:, None, None]
+        flat = without_lids((offsets * window).sum(1)).flatten(1)
+        components = ((flat - self.mean) @ self.basis).clamp(self.low, self.high)
+        gaze = ((eyes - self.eye_rest) * self.eye_scale).clamp(-2.0, 2.0)
+        if appearance is None:
+            appearance = self.mean_appearance().expand(len(offsets), -1)
+        return torch.cat([components, gaze, appearance], 1)
+
+    def mean_appearance(self) -> Tensor:
+        """[1, N_APPEARANCE] the look used when no training frame is meant."""
+        if len(self.appearance) == 0:
+            return self.appearance.new_zeros(1, N_APPEARANCE)
+        return self.appearance.mean(0, keepdim=True)
+
+
+def windows(values: Tensor) -> Tensor:
+    """[T, ...] -> [T, WINDOW, ...]: each frame with the ones before it, the first one repeated."""
+    frame = torch.arange(len(values))
+    index = torch.stack([(frame - back).clamp(min=0) for back in range(WINDOW - 1, -1, -1)], 1)
+    return values[index]

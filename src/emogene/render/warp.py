@@ -1,0 +1,131 @@
+"""Landmark-driven warp: 68 landmark offsets -> a displacement grid that undoes the expression.
+
+A point of the observed head is moved to where it would be on the neutral face before the field is
+asked about it: ``x_neutral = x + warp(x)``. The field then learns one neutral head, and an expression
+the video never showed still deforms it. Landmarks are joined by control points between them (lips,
+cheeks, chin), every control point spreads its displacement by a Gaussian, and because weights are
+taken on the neutral face the grid is a fixed linear function of the offsets: one small matrix product
+per frame.
+
+offsets [T, 68, 3] in canonical units -> warp [T, G, G, G, 3] (z, y, x node order) in unit-cube units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emogene.geometry.landmarks import EYES, LEFT_EYE, RIGHT_EYE
+from emogene.render.rays import HeadBox
+from emogene.types import N_LANDMARKS, FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarpConfig:
+    """How far a landmark's motion reaches, in outer-eye distances (about 90 mm)."""
+
+    grid: int = 32
+    """Nodes per axis."""
+    sigma_lips: float = 0.09
+    """Gaussian radius across the face around lips."""
+    sigma_face: float = 0.14
+    """The same elsewhere."""
+    sigma_depth: float = 0.35
+    """Radius along z: a landmark moves what lies behind it as well."""
+    rest: float = 0.25
+    """Weight of the unmoved head in every average; what is far from all landmarks stays."""
+
+
+def without_lids(offsets: Tensor) -> Tensor:
+    """Let the eye landmarks follow their eye's corners: blinking is the eye stream's task alone."""
+    result = offsets.clone()
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        corners = offsets[..., [eye.start, eye.start + 3], :]
+        result[..., eye, :] = corners.mean(-2, keepdim=True)
+    return result
+
+
+def control_points() -> tuple[FloatArray, FloatArray]:
+    """Blends of the 68 landmarks that cover the face densely.
+
+    Returns:
+        blend [P, 68], rows sum to one; lip [P], 1 for control points of the lips, 0 elsewhere.
+    """
+    rows: list[tuple[dict[int, float], float]] = [({i: 1.0}, float(48 <= i)) for i in range(N_LANDMARKS)]
+
+    def between(a: int, b: int, parts: int, lip: float) -> None:
+        for k in range(1, parts):
+            rows.append(({a: 1 - k / parts, b: k / parts}, lip))
+
+    for start, stop in ((0, 16), (17, 21), (22, 26), (27, 30)):
+        for i in range(start, stop):
+            between(i, i + 1, 2, 0.0)
+    for first, count in ((48, 12), (60, 8)):
+        for i in range(count):
+            between(first + i, first + (i + 1) % count, 2, 1.0)
+    # Between the lip contours, then from the lips to the chin, the jaw and the nose.
+    for outer, inner in ((49, 61), (50, 61), (51, 62), (52, 63), (53, 63), (55, 65), (57, 66), (59, 67)):
+        between(outer, inner, 2, 1.0)
+    for lip, jaw in ((59, 6), (58, 7), (57, 8), (56, 9), (55, 10)):
+        between(lip, jaw, 4, 0.0)
+    for corner, jaws in ((48, (1, 2, 3, 4, 5)), (54, (15, 14, 13, 12, 11))):
+        for jaw in jaws:
+            between(corner, jaw, 4, 0.0)
+    for lip, nose in ((50, 31), (51, 33), (52, 35), (49, 31), (53, 35)):
+        between(lip, nose, 3, 0.0)
+    for wing, jaws in ((31, (1, 2)), (35, (15, 14))):
+        for jaw in jaws:
+            between(wing, jaw, 4, 0.0)
+    blend = np.zeros((len(rows), N_LANDMARKS), np.float32)
+    for row, (weights, _) in zip(blend, rows, strict=True):
+        for index, weight in weights.items():
+            row[index] = weight
+    return blend, np.array([lip for _, lip in rows], np.float32)
+
+
+class Warp:
+    """The linear map from offsets to displacement grids for one neutral face in one box."""
+
+    def __init__(self, neutral_cano: FloatArray, box: HeadBox, config: WarpConfig | None = None) -> None:
+        """Build the map.
+
+        Args:
+            neutral_cano: [68, 3] the person's neutral face, canonical.
+            box: the cube that the grid fills.
+            config: radii and resolution.
+        """
+        self.config = config or WarpConfig()
+        size = self.config.grid
+        # Shape [68, G^3]: the product with offsets [.., 3, 68] is one contiguous matrix product.
+        self._spread = torch.from_numpy(_spread(neutral_cano, box, self.config).T.copy())
+        self._scale = -1.0 / (2.0 * box.half_size)
+        self._shape = (size, size, size, 3)
+
+    def __call__(self, offsets: Tensor) -> Tensor:
+        """offsets [T, 68, 3] canonical -> warp [T, G, G, G, 3] in unit-cube units, float32."""
+        moved = without_lids(offsets.float()) * self._scale
+        spread = self._spread.to(moved.device)
+        grid = spread.T @ moved.permute(1, 0, 2).reshape(N_LANDMARKS, -1)
+        frames = len(offsets)
+        return grid.view(-1, frames, 3).permute(1, 0, 2).reshape(frames, *self._shape).contiguous()
+
+
+def _spread(neutral_cano: FloatArray, box: HeadBox, config: WarpConfig) -> FloatArray:
+    """Weight of every landmark at every node, [G^3, 68]."""
+    blend, lip = control_points()
+    points = blend @ np.asarray(neutral_cano, np.float32)
+    axis = np.linspace(-box.half_size, box.half_size, config.grid, dtype=np.float32)
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    nodes = np.stack([x, y, z], -1).reshape(-1, 3) + np.asarray(box.center, np.float32)
+    across = np.where(lip > 0, config.sigma_lips, config.sigma_face)
+    radius = np.stack([across, across, np.full_like(across, config.sigma_depth)], -1)
+    weights = np.zeros((len(nodes), len(points)), np.float32)
+    for p, (point, sigma) in enumerate(zip(points, radius, strict=True)):
+        weights[:, p] = np.exp(-0.5 * (((nodes - point) / sigma) ** 2).sum(-1))
+    # All lid points of an eye move alike: half their weight leaves the brows their say.
+    weights[:, EYES] *= 0.5
+    weights /= weights.sum(1, keepdims=True) + config.rest
+    return np.asarray(weights @ blend, np.float32)
