@@ -38,7 +38,7 @@ def write_sound(path: Path, channels: np.ndarray, rate_hz: int, codec: str, samp
 
 def numbered(index: int, width: int = 64, height: int = 48) -> np.ndarray:
     """A picture whose grey value tells its number; the top left corner is red."""
-    image = np.full((height, width, 3), 20 + 8 * index, np.uint8)
+    image = np.full((height, width, 3), 20 + 8 * (index % 28), np.uint8)
     image[: height // 4, : width // 4] = (220, 20, 20)
     return image
 

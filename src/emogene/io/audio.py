@@ -131,7 +131,7 @@ def _mono(frame: Any) -> FloatArray:
     if not frame.format.is_planar:
         array = array.reshape(-1, len(frame.layout.channels)).T
     if array.dtype == np.uint8:
-        channels = (array.astype(np.float32) - 128) / 128
+        channels = (array.astype(np.float32) - np.float32(128)) / np.float32(128)
     elif array.dtype.kind == "i":
         channels = array.astype(np.float32) / np.float32(2.0 ** (8 * array.itemsize - 1))
     else:

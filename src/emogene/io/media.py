@@ -41,6 +41,9 @@ def open_media(path: Path) -> Iterator[Any]:
             f"{path} is not a sound or video file, or it is cut off ({reason}); convert or copy it again"
         ) from None
     with container:
+        # libav "plays" plain text as a terminal session.
+        if container.format.name == "tty":
+            raise MediaError(f"{path} is not a sound or video file but text; give a media file")
         yield container
 
 
