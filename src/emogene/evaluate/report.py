@@ -1,0 +1,180 @@
+"""Results as JSON, CSV and one self-contained HTML page that sorts, and reads well on a phone."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emogene.evaluate.statistics import Interval
+from emogene.io.files import atomic_path
+
+
+PAGE = Path(__file__).parent / "pages" / "report.html"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a table column: key, heading, whether higher is better (None: neither), and a note."""
+
+    key: str
+    heading: str
+    higher_is_better: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system's line in a table; kind is system, truth, chance or published."""
+
+    name: str
+    values: dict[str, Interval | float]
+    kind: str = "system"
+    picture: bytes | None = None
+    """JPEG or PNG bytes of a thumbnail."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a report."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a protocol run found; ``about`` says the hardware, versions, commands and rules."""
+
+    title: str
+    tables: Sequence[Table]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write report.json, one CSV per table, and report.html into ``folder``."""
+        _write(folder / "report.json", json.dumps(self._plain(), indent=2, ensure_ascii=False))
+        for number, table in enumerate(self.tables, start=1):
+            _write(folder / f"table-{number}.csv", _csv(table))
+        _write(folder / "report.html", _page(self))
+
+    def _plain(self) -> dict[str, Any]:
+        tables = [
+            {
+                "title": table.title,
+                "note": table.note,
+                "rows": [
+                    {"name": row.name, "kind": row.kind, **{k: _plain(v) for k, v in row.values.items()}}
+                    for row in table.rows
+                ],
+            }
+            for table in self.tables
+        ]
+        return {"title": self.title, "about": self.about, "tables": tables}
+
+
+def text_table(table: Table) -> str:
+    """The table for a terminal."""
+    heads = ["", *[column.heading for column in table.columns]]
+    body = [[row.name, *[_cell(row.values.get(c.key)) for c in table.columns]] for row in table.rows]
+    widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in body]
+    head = "  ".join(text.ljust(width) for text, width in zip(heads, widths, strict=True))
+    return "\n".join([table.title, head, *lines, *([table.note] if table.note else [])]) + "\n"
+
+
+def _plain(value: Interval | float) -> Any:
+    if isinstance(value, Interval):
+        return {"mean": value.mean, "low": value.low, "high": value.high, "n": value.n}
+    return None if math.isnan(value) else value
+
+
+def _cell(value: Interval | float | None) -> str:
+    if value is None:
+        return "-"
+    mean = value.mean if isinstance(value, Interval) else value
+    if math.isnan(mean):
+        return "-"
+    if math.isinf(mean):
+        return "inf"
+    digits = 3 if abs(mean) < 10 else 2 if abs(mean) < 100 else 1
+    if isinstance(value, Interval) and value.n > 1:
+        return f"{mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+    return f"{mean:.{digits}f}"
+
+
+def _csv(table: Table) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(["system", "kind", *[column.key for column in table.columns]])
+    for row in table.rows:
+        cells: list[object] = [row.name, row.kind]
+        for column in table.columns:
+            value = row.values.get(column.key)
+            cells.append("" if value is None else value.mean if isinstance(value, Interval) else value)
+        writer.writerow(cells)
+    return stream.getvalue()
+
+
+def _page(report: Report) -> str:
+    tables = "\n".join(_html_table(table) for table in report.tables)
+    facts = "".join(
+        f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd>"
+        for key, value in report.about.items()
+    )
+    title = html.escape(report.title)
+    page = PAGE.read_text()
+    return page.replace("%TITLE%", title).replace("%TABLES%", tables).replace("%FACTS%", facts)
+
+
+def _html_table(table: Table) -> str:
+    heads = "".join(
+        f'<th title="{html.escape(column.note)}">{html.escape(column.heading)}'
+        f"{ {True: ' ↑', False: ' ↓', None: ''}[column.higher_is_better] }</th>"
+        for column in table.columns
+    )
+    best = {column.key: _best(table, column) for column in table.columns}
+    lines = []
+    for row in table.rows:
+        picture = ""
+        if row.picture is not None:
+            data = base64.b64encode(row.picture).decode()
+            picture = f'<img alt="" src="data:image/jpeg;base64,{data}">'
+        cells = ""
+        for column in table.columns:
+            value = row.values.get(column.key)
+            mean = value.mean if isinstance(value, Interval) else value
+            mark = (
+                " class=best"
+                if mean is not None and mean == best[column.key] and row.kind == "system"
+                else ""
+            )
+            cells += f'<td{mark} data-v="{"" if mean is None else mean}">{html.escape(_cell(value))}</td>'
+        lines.append(f'<tr class="{row.kind}"><th>{picture}{html.escape(row.name)}</th>{cells}</tr>')
+    note = f"<p>{html.escape(table.note)}</p>" if table.note else ""
+    return (
+        f"<h2>{html.escape(table.title)}</h2>{note}<div class=scroll><table><thead><tr><th>system</th>{heads}"
+        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _best(table: Table, column: Column) -> float | None:
+    if column.higher_is_better is None:
+        return None
+    values = [row.values.get(column.key) for row in table.rows if row.kind == "system"]
+    means = [value.mean if isinstance(value, Interval) else value for value in values if value is not None]
+    means = [mean for mean in means if not math.isnan(mean)]
+    return (max if column.higher_is_better else min)(means) if means else None
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
