@@ -16,7 +16,6 @@ from typing import Any
 from emogene.evaluate.statistics import Interval
 from emogene.io.files import atomic_path
 
-
 PAGE = Path(__file__).parent / "pages" / "report.html"
 
 

@@ -109,8 +109,8 @@ def _convolution(inputs: list[Tensor], attributes: dict[str, Any], depthwise: bo
     else:
         weight, groups = kernel.permute(3, 2, 0, 1), 1
     if _text(attributes["padding"]["s"]) == "SAME":
-        x = same_padding(x, (height, width), stride)  # type: ignore[arg-type]
-    y = F.conv2d(x, weight, stride=stride, groups=groups).permute(0, 2, 3, 1)  # type: ignore[arg-type]
+        x = same_padding(x, (height, width), stride)
+    y = F.conv2d(x, weight, stride=stride, groups=groups).permute(0, 2, 3, 1)
     return _fused(y, inputs[2:], attributes)
 
 
