@@ -150,16 +150,16 @@ def animate_face(
     stress = accent(energy, n_frames)
     mouth = articulate(viseme_segments(phones), energy, blend(ARTICULATION_GAIN, weights), style.mouth)
     euler, translation = _head(rng["head"], weights, stress, style)
-    units = _speech_units(mouth, style) + _emotion_units(rng["face"], weights, mouth, style)
-    units += _brow_accents(weights, stress, style)
+    performed = _speech_units(mouth, style) + _emotion_units(rng["face"], weights, mouth, style)
+    units = performed + _brow_accents(weights, stress, style)
     _apply_blinks(units, blinks(rng["blink"], _blink_rate(weights, style)))
     _look(units, fixations(rng["gaze"], n_frames), euler)
-    units = _limited(units)
+    limited = _limited(units)
     return FaceAnimation(
-        units=units,
+        units=limited,
         head_euler_rad=euler.astype(np.float32),
         head_translation_mm=translation.astype(np.float32),
-        gaze_rad=gaze_of(units),
+        gaze_rad=gaze_of(limited),
         tongue=mouth.channels[:, CHANNEL["tongue"]],
         closure=mouth.closure,
     )
