@@ -1,11 +1,11 @@
 """The avatar bundle: everything that makes a particular person, as a folder or a zip that people share.
 
-    avatar.json             format_version, name, synthetic, licence, consent, dose limits, how it was made
-    identity.safetensors    neutral face, motion statistics and the bank of the person's own motion
-    pose.safetensors        rest pose, head-motion statistics, a recorded head-pose take where known
-    portrait/               head field, torso and decoder (config.json, model.safetensors)
-    background.png  preview.png  README.md (the card)
-    motion/  emotion/       only where the person has own weights; else the package's defaults serve
+avatar.json             format_version, name, synthetic, licence, consent, dose limits, how it was made
+identity.safetensors    neutral face, motion statistics and the bank of the person's own motion
+pose.safetensors        rest pose, head-motion statistics, a recorded head-pose take where known
+portrait/               head field, torso and decoder (config.json, model.safetensors)
+background.png  preview.png  README.md (the card)
+motion/  emotion/       only where the person has own weights; else the package's defaults serve
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class AvatarCard:
     synthetic: bool = False
     licence: str = "all rights reserved by the person shown"
     consent: str = ""
-    mouth_amp: float = 1.0
     dose_limits: dict[str, float] = field(default_factory=dict)
     made_by: dict[str, Any] = field(default_factory=dict)
 

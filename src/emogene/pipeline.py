@@ -144,7 +144,7 @@ class Session:
                 prosody,
                 seed=self.seed,
                 temperature=self.style.temperature,
-                mouth_amp=self.style.mouth * self.avatar.card.mouth_amp,
+                mouth_amp=self.style.mouth * stages.motion.amplitude_of(self.avatar.identity),
                 start_frame=start,
             )[lead - start : tail - start]
         with self._timed("emotion"):

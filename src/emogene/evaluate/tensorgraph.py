@@ -100,7 +100,8 @@ def _text(value: Any) -> str:
 
 def _convolution(inputs: list[Tensor], attributes: dict[str, Any], depthwise: bool = False) -> Tensor:
     x, kernel = inputs[0].permute(0, 3, 1, 2), inputs[1]
-    stride = tuple(int(value) for value in attributes["strides"]["list"]["i"][1:3])
+    step_down, step_right = (int(value) for value in attributes["strides"]["list"]["i"][1:3])
+    stride = (step_down, step_right)
     height, width = kernel.shape[:2]
     if depthwise:
         channels, multiplier = kernel.shape[2:]
