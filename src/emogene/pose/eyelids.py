@@ -1,0 +1,46 @@
+"""Lids on the landmarks: the blink step of EmoGene's post-processing, for any openness.
+
+The motion and emotion models leave blinks out; here the lids are brought together in proportion.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emogene.types import FloatArray
+
+UPPER_LIDS = (37, 38, 43, 44)
+LOWER_LIDS = (41, 40, 47, 46)
+"""Landmarks below the upper ones, same order: the person's right eye, then the left."""
+_EYE_OF_PAIR = (1, 1, 0, 0)  # column of the eye stream: 0 left, 1 right
+MEETING_HEIGHT = 0.18
+"""Where shut lids meet, as a share of the gap above the lower lid: the upper lid does most of the way."""
+WIDEST = 1.8
+
+
+def apply_eyes(offsets: FloatArray, neutral_cano: FloatArray, eyes: FloatArray) -> FloatArray:
+    """Move the lids so that each gap becomes openness times what it is.
+
+    Args:
+        offsets: [T, 68, 3] offsets from neutral, with the emotion's lids where there is one.
+        neutral_cano: [68, 3] of the person.
+        eyes: [T, 4] eye stream; only the openness columns are used. Give the blink's openness alone: what
+            the emotion does to the lids is in ``offsets`` already.
+
+    Returns:
+        [T, 68, 3] offsets with lids.
+    """
+    points = np.asarray(offsets, np.float32) + neutral_cano
+    upper, lower = points[:, UPPER_LIDS], points[:, LOWER_LIDS]
+    openness = np.clip(eyes[:, _EYE_OF_PAIR], 0.0, WIDEST)[:, :, None]
+    meeting = lower + MEETING_HEIGHT * (upper - lower)
+    points[:, UPPER_LIDS] = meeting + openness * (upper - meeting)
+    points[:, LOWER_LIDS] = meeting + openness * (lower - meeting)
+    return np.asarray(points - neutral_cano, np.float32)
+
+
+def with_emotion(eyes: FloatArray, eyes_delta: FloatArray) -> FloatArray:
+    """Join blinks [T, 4] and the emotion's change of openness [T, 2] into the eye stream of a Motion."""
+    joined = np.array(eyes, np.float32)
+    joined[:, :2] = np.clip(joined[:, :2] * (1.0 + np.asarray(eyes_delta)), 0.0, WIDEST)
+    return joined
