@@ -8,7 +8,7 @@ from emogene.pose.idle import FALLBACK_LENGTHS, idle_lengths, idle_segments, ins
 
 def track(n_frames=300, still=((40, 55), (100, 140), (200, 225))):
     """Poses that move but for some frozen runs."""
-    yaw = 0.1 * np.sin(np.arange(n_frames) / 9.0)
+    yaw = 0.1 * np.sin(np.arange(n_frames) / 9.0) + 0.013 * np.arange(n_frames)
     for start, stop in still:
         yaw[start:stop] = yaw[start]
     euler = np.stack([0 * yaw, yaw, 0 * yaw], 1)

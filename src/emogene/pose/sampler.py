@@ -166,7 +166,7 @@ def _per_frame(values: FloatArray, n_frames: int) -> Reals:
     given = np.asarray(values, np.float64)[: 2 * n_frames]
     padded[: len(given)] = given
     padded[len(given) :] = given[-1] if len(given) else 0.0
-    return padded.reshape(n_frames, 2).mean(1)
+    return np.asarray(padded.reshape(n_frames, 2).mean(1))
 
 
 def _looking_back(signal: Reals, length: int) -> Reals:
