@@ -116,7 +116,7 @@ def own_rigid_shape(points: FloatArray, rounds: int = 3) -> FloatArray:
         mean = (mean + apply_similarity(mirrored[None], *_batched(similarity(mirrored, mean)))[0]) / 2
         # Upright: as the generic face stands, so that the axes mean the same for everybody.
         shape = apply_similarity(mean[None], *_batched(similarity(mean, generic)))[0]
-    return shape
+    return np.asarray(shape, np.float32)
 
 
 def neutral_face(landmarks_cano: FloatArray, track: Track, share: float = 0.1) -> FloatArray:
@@ -172,4 +172,4 @@ def _batched(fit: tuple[FloatArray, FloatArray, FloatArray]) -> tuple[FloatArray
 
 def _spread(values: FloatArray) -> FloatArray:
     """Positive part in units of the values' own spread."""
-    return np.maximum(values, 0) / max(float(np.std(values)), 1e-6)
+    return np.asarray(np.maximum(values, 0) / max(float(np.std(values)), 1e-6), np.float32)

@@ -158,7 +158,7 @@ def track_video(path: Path, *, max_frames: int | None = None, tracker: FaceTrack
     """
     from emogene.io.video import read_video
 
-    info, pictures = read_video(path)
+    _, pictures = read_video(path)
     times_s: list[float] = []
 
     def remembered() -> Iterator[ByteArray]:
@@ -216,14 +216,20 @@ def face_box(mesh_px: FloatArray) -> FaceBox:
 
 
 def find_face(finder: Any, frame: ByteArray) -> FaceBox | None:
-    """Find the largest face of a picture with an IMAGE mode landmarker: whole picture first, then parts."""
+    """Find the largest face of a picture with an IMAGE mode landmarker."""
+    faces = find_faces(finder, frame)
+    return faces[0][0] if faces else None
+
+
+def find_faces(finder: Any, frame: ByteArray) -> list[tuple[FaceBox, FloatArray]]:
+    """Faces with their meshes [478, 3], largest first; the whole picture is searched first, then parts."""
     for corner, side in _windows(frame.shape[1], frame.shape[0]):
         part, scale = _window(frame, corner, side)
-        faces = detect(finder, part)
-        if faces:
-            boxes = [face_box(mesh / scale + np.append(corner, 0).astype(np.float32)) for mesh, _ in faces]
-            return max(boxes, key=lambda box: box.side_px)
-    return None
+        shift = np.append(corner, 0).astype(np.float32)
+        meshes = [mesh / scale + shift for mesh, _ in detect(finder, part)]
+        if meshes:
+            return sorted(((face_box(mesh), mesh) for mesh in meshes), key=lambda face: -face[0].side_px)
+    return []
 
 
 @contextmanager
@@ -267,7 +273,7 @@ def crop_square(frame: ByteArray, corner: FloatArray, side: float, size_px: int)
     scale = size_px / side
     if scale < 0.7:
         # warpAffine does not average when it shrinks: blur to the new pixel size first.
-        part = cv2.GaussianBlur(part, (0, 0), 0.4 / scale)
+        part = np.asarray(cv2.GaussianBlur(part, (0, 0), 0.4 / scale), np.uint8)
     # Pixel centres sit at half integers in our coordinates and at integers in OpenCV's.
     shift = (low - np.asarray(corner)) * scale + 0.5 * scale - 0.5
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float64)

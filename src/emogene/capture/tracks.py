@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emogene.capture.canonical import CAMERA_FLIP, CanonicalFace, canonical_face
 from emogene.capture.eyes import eye_stream
@@ -58,7 +59,7 @@ def track_to_clip(
             f" {MIN_FACE_PX} needed); film closer or leave it out"
         )
     camera = assumed_camera(track)
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "landmarks_cano": face.landmarks_cano,
         "eyes": eye_stream(face.mesh_cano, track.filled().blendshapes),
         "pose": assumed_pose(face, camera),

@@ -1,0 +1,82 @@
+"""Frames and masks -> the empty scene behind the person (background plate).
+
+Per pixel: the median over the frames in which it lies well outside the person; where the person always
+stands, colours flow in smoothly from around (nobody will see most of it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emogene.types import ByteArray, FloatArray
+
+MARGIN_SHARE = 0.015
+"""Pixels nearer to the person than this share of the picture carry the person's colour: left out."""
+MIN_VIEWS_SHARE = 0.08
+"""A pixel seen free in fewer frames than this is not trusted."""
+
+
+def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> tuple[ByteArray, float]:
+    """Plate [H, W, 3] uint8 and the share of the picture that was really seen empty.
+
+    Args:
+        pairs: frames [H, W, 3] and their labels [H, W] (0 is background), up to a few hundred.
+    """
+    import cv2
+
+    frames, free = [], []
+    for frame, labels in pairs:
+        side = 2 * max(1, round(MARGIN_SHARE * frame.shape[1])) + 1
+        grown = cv2.dilate((labels > 0).astype(np.uint8), np.ones((side, side), np.uint8))
+        frames.append(frame)
+        free.append(grown == 0)
+    stack, seen = np.stack(frames), np.stack(free)
+    enough = seen.sum(0) >= max(1, MIN_VIEWS_SHARE * len(seen))
+    plate = _masked_median(stack, seen)
+    return fill_holes(plate, enough), float(enough.mean())
+
+
+def _masked_median(stack: ByteArray, seen: NDArray[np.bool_]) -> ByteArray:
+    """Median over frames of the pixels marked in ``seen``; row by row to save memory."""
+    plate = np.zeros(stack.shape[1:], np.uint8)
+    count = seen.sum(0)
+    middle = np.maximum((count - 1) // 2, 0)
+    for row in range(stack.shape[1]):
+        # Hidden pixels sort to the end, so the middle of the seen ones is at half their count.
+        values = np.where(seen[:, row, :, None], stack[:, row].astype(np.int16), 999)
+        values.sort(axis=0)
+        picked = np.take_along_axis(values, middle[row][None, :, None], axis=0)[0]
+        plate[row] = np.where(count[row][:, None] > 0, picked, 0)
+    return plate
+
+
+def fill_holes(image: ByteArray, known: NDArray[np.bool_]) -> ByteArray:
+    """Fill unknown pixels smoothly from the known ones (push-pull pyramid). Grey where nothing is known."""
+    if known.all():
+        return image
+    if not known.any():
+        return np.full_like(image, 128)
+    weight: FloatArray = known.astype(np.float32)[..., None]
+    colour: FloatArray = image.astype(np.float32) * weight
+    filled = _push_pull(colour, weight)
+    return np.where(known[..., None], image, np.clip(filled + 0.5, 0, 255).astype(np.uint8))
+
+
+def _push_pull(colour: FloatArray, weight: FloatArray) -> FloatArray:
+    """Colours premultiplied by weight -> colours everywhere, coarse levels filling fine ones."""
+    import cv2
+
+    height, width = weight.shape[:2]
+    if min(height, width) <= 2 or weight.min() > 0.99:
+        total = np.maximum(weight, 1e-6)
+        mean = colour.sum((0, 1)) / max(float(weight.sum()), 1e-6)
+        return np.asarray(np.where(weight > 1e-6, colour / total, mean), np.float32)
+    half = ((width + 1) // 2, (height + 1) // 2)
+    coarse_colour = cv2.resize(colour, half, interpolation=cv2.INTER_AREA)
+    coarse_weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)[..., None]
+    coarse = _push_pull(coarse_colour, coarse_weight)
+    spread = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(colour + (1 - weight) * spread, np.float32)

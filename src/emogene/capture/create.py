@@ -1,0 +1,206 @@
+"""A person's video -> the clip folder that training needs (and, in `person`, the avatar).
+
+    survey -> crop -> frames, sound -> track -> masks -> background
+                                         \\-> camera, pose, shape -> landmarks, eyes, neutral face
+
+Every arrow is a step that is done once (see `capture.steps`); nothing holds the pictures in memory, so
+the peak is set by the masks at 64 kB per frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emogene.capture.background import background_plate
+from emogene.capture.canonical import canonical_face, neutral_face
+from emogene.capture.crop import SIZE_PX, choose_crop
+from emogene.capture.eyes import eye_stream
+from emogene.capture.masks import label, person_probabilities, steady
+from emogene.capture.pose import PoseConfig, fit_pose, mesh_in_head
+from emogene.capture.smoothing import find_cuts, thumbnail
+from emogene.capture.steps import Progress, Steps, no_progress
+from emogene.capture.survey import Survey, survey_video
+from emogene.capture.tracker import Track, track_frames
+from emogene.capture.tracks import sound_of
+from emogene.errors import UserError
+from emogene.geometry.landmarks import MESH_FROM_LANDMARK
+from emogene.io.audio import read_audio, write_wav
+from emogene.io.clip import Clip, open_clip, write_clip
+from emogene.io.files import sha256
+from emogene.io.images import read_rgb, write_mask, write_rgb
+from emogene.io.tensors import load_arrays, save_arrays
+from emogene.io.video import read_video
+from emogene.types import FPS, ByteArray
+
+CAPTURE_VERSION = 1
+"""Raise when a step's result changes, so that old work folders are not reused."""
+PLATE_FRAMES = 120
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class CaptureConfig:
+    """What a clip shall be like."""
+
+    size_px: int = SIZE_PX
+    pose: PoseConfig = field(default_factory=PoseConfig)
+
+
+def create_clip(
+    video: Path,
+    out: Path,
+    progress: Progress = no_progress,
+    config: CaptureConfig | None = None,
+    **about: Any,
+) -> Clip:
+    """Make a clip folder with pictures, masks, background, camera, pose and landmarks from a video.
+
+    Args:
+        video: one person speaking to a still camera.
+        out: the clip folder; work that an earlier run finished there is reused.
+        progress: called with (step, done, total).
+        config: see CaptureConfig.
+        about: facts for clip.json (speaker, consent, licence...).
+
+    Raises:
+        UserError: the file cannot be read or shows no face.
+    """
+    config = config or CaptureConfig()
+    steps = Steps(out, progress)
+    source = sha256(video) if Path(video).is_file() else ""
+    survey_key = steps.run("survey", [CAPTURE_VERSION, source], lambda: _survey(steps, video))
+    survey = Survey(**steps.facts("survey"))
+    frames_key = steps.run(
+        "frames",
+        [survey_key, config.size_px],
+        lambda: _frames(steps, video, survey, config.size_px),
+        outputs=[out / "audio.wav", out / "thumbs.safetensors"],
+    )
+    facts = steps.facts("frames")
+    job = _Job(steps, out, facts["n_frames"], facts["cuts"], config)
+    track_key = steps.run("track", [frames_key], job.track, outputs=[out / "track.safetensors"])
+    masks_key = steps.run("masks", [track_key], job.masks)
+    plate_key = steps.run("background", [masks_key], job.background, outputs=[out / "background.png"])
+    steps.run(
+        "pose",
+        [track_key, plate_key, config.pose, about],
+        lambda: job.pose(source_sha256=source, crop=facts["crop"], **about),
+        outputs=[out / "clip.json", out / "arrays.safetensors"],
+    )
+    return open_clip(out)
+
+
+def _survey(steps: Steps, video: Path) -> dict[str, Any]:
+    return asdict(survey_video(video, steps.counted))
+
+
+def _frames(steps: Steps, video: Path, survey: Survey, size_px: int) -> dict[str, Any]:
+    """Cut the square out of every 25 fps frame; write it, thumbnails and the sound."""
+    boxes = survey.face_boxes()
+    if not boxes:
+        raise UserError(f"{video}: no face was found; film one person facing the camera in good light")
+    crop = choose_crop(boxes, survey.width, survey.height)
+    audio = read_audio(video)
+    limit = max(1, round(audio.duration_s * FPS))
+    thumbs = []
+    (steps.folder / "frames").mkdir(parents=True, exist_ok=True)
+    _, pictures = read_video(video, float(FPS))
+    for index, (_, picture) in enumerate(steps.counted("frames", pictures, min(limit, survey.n_frames))):
+        if index == limit:
+            break
+        frame = crop.cut(picture, size_px)
+        write_rgb(steps.folder / "frames" / f"{index:06d}.jpg", frame, JPEG_QUALITY)
+        thumbs.append(thumbnail(frame))
+    write_wav(steps.folder / "audio.wav", sound_of(audio, len(thumbs)))
+    stack = np.stack(thumbs)
+    save_arrays(steps.folder / "thumbs.safetensors", {"thumbs": stack.astype(np.uint8)})
+    return {"n_frames": len(thumbs), "cuts": find_cuts(stack), "crop": asdict(crop)}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The steps that work on the written frames."""
+
+    steps: Steps
+    out: Path
+    n_frames: int
+    cuts: list[int]
+    config: CaptureConfig
+
+    def frames(self, name: str) -> Iterator[ByteArray]:
+        """All frames, reporting progress under a step's name."""
+        for index in self.steps.counted(name, range(self.n_frames), self.n_frames):
+            yield self.frame(index)
+
+    def frame(self, index: int) -> ByteArray:
+        return read_rgb(self.out / "frames" / f"{index:06d}.jpg")
+
+    def track(self) -> dict[str, Any]:
+        track = track_frames(self.frames("track"))
+        if not track.valid.any():
+            raise UserError("the face was lost in every frame; film one person facing the camera")
+        arrays = {"mesh_px": track.mesh_px, "blendshapes": track.blendshapes}
+        save_arrays(self.out / "track.safetensors", arrays | {"valid": track.valid.astype(np.uint8)})
+        return {"valid_share": float(track.valid.mean())}
+
+    def load_track(self) -> Track:
+        arrays = load_arrays(self.out / "track.safetensors")
+        size = (self.config.size_px, self.config.size_px)
+        return Track(arrays["mesh_px"], arrays["blendshapes"], arrays["valid"].astype(bool), size)
+
+    def masks(self) -> dict[str, Any]:
+        (self.out / "masks").mkdir(exist_ok=True)
+        mesh = self.load_track().filled().mesh_px
+        probability = np.stack(list(person_probabilities(self.frames("person"))))
+        pairs = enumerate(steady(probability, self.cuts))
+        for index, person in self.steps.counted("masks", pairs, self.n_frames):
+            labels = label(self.frame(index), person, mesh[index])
+            write_mask(self.out / "masks" / f"{index:06d}.png", labels)
+        return {}
+
+    def background(self) -> dict[str, Any]:
+        from emogene.io.images import read_mask
+
+        chosen = np.unique(np.linspace(0, self.n_frames - 1, PLATE_FRAMES).astype(int))
+        pairs = ((self.frame(i), read_mask(self.out / "masks" / f"{i:06d}.png")) for i in chosen)
+        plate, seen_share = background_plate(self.steps.counted("background", pairs, len(chosen)))
+        write_rgb(self.out / "background.png", plate)
+        return {"seen_share": round(seen_share, 4)}
+
+    def pose(self, **about: Any) -> dict[str, Any]:
+        track = self.load_track()
+        face = canonical_face(track)
+        fit = fit_pose(track, face, self.cuts, self.config.pose)
+        filled = track.filled()
+        mesh = mesh_in_head(track, face, fit)
+        landmarks = np.ascontiguousarray(mesh[:, MESH_FROM_LANDMARK])
+        neutral = neutral_face(landmarks, track)
+        arrays: dict[str, NDArray[Any]] = {
+            "landmarks_cano": landmarks,
+            "eyes": eye_stream(mesh, filled.blendshapes),
+            "pose": fit.pose,
+            "valid": track.valid.astype(np.uint8),
+            "blendshapes": filled.blendshapes,
+            "landmarks_px": np.ascontiguousarray(filled.mesh_px[:, MESH_FROM_LANDMARK, :2]),
+            "mesh_cano": mesh,
+        }
+        facts: dict[str, Any] = {
+            "pose_rms_px": round(fit.rms_px, 3),
+            "focal_px": round(fit.camera.focal_px, 1),
+        }
+        write_clip(
+            self.out,
+            arrays,
+            camera=fit.camera,
+            neutral_cano=np.round(neutral, 6).tolist(),
+            cuts=self.cuts,
+            **facts,
+            **about,
+        )
+        return facts

@@ -1,0 +1,125 @@
+"""Frames and jaw lines -> labels per pixel: background, head, torso (io.clip.MASK_*).
+
+The person is found by MediaPipe's selfie segmentation (256 x 256), averaged over neighbouring frames of a
+shot and sharpened along the picture's own edges. Head is what lies above the jaw line: face, hair, ears,
+and a rim of neck below the chin; the rest of the person is torso, hair on the shoulders included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emogene.capture.smoothing import shots
+from emogene.errors import UserError
+from emogene.io.clip import MASK_HEAD, MASK_TORSO
+from emogene.types import ByteArray, FloatArray
+
+NET_PX = 256
+JAW_MESH = (361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132)
+"""Mesh points along the jaw, from the person's left ear under the chin to the right ear."""
+NECK_SHARE = 0.05
+"""How far the head's label reaches below the jaw, in outer-eye distances: the seam lies on the neck."""
+GUIDE_RADIUS, GUIDE_EPS = 0.012, 2e-4
+"""Edge sharpening: window over picture size, and the contrast (variance of 0..1 grey) that is an edge."""
+
+
+class PersonFinder:
+    """Selfie segmentation: rgb [H, W, 3] -> probability of a person [256, 256] uint8."""
+
+    def __init__(self, model: Path | None = None) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise UserError(
+                "finding the person needs ai-edge-litert, which is not installed;"
+                " pip install 'emogene[capture]'"
+            ) from None
+        if model is None:
+            from emogene.assets import fetch
+
+            model = fetch("selfie-segmentation")
+        self._net: Any = Interpreter(str(model), num_threads=1)
+        self._net.allocate_tensors()
+        self._input = self._net.get_input_details()[0]["index"]
+        self._output = self._net.get_output_details()[0]["index"]
+
+    def __call__(self, frame: ByteArray) -> ByteArray:
+        """Probability of a person, 0..255."""
+        import cv2
+
+        small = cv2.resize(frame, (NET_PX, NET_PX), interpolation=cv2.INTER_AREA)
+        self._net.set_tensor(self._input, small[None].astype(np.float32) / 255)
+        self._net.invoke()
+        probability = self._net.get_tensor(self._output)[0, ..., 0]
+        return np.asarray(np.clip(probability * 255 + 0.5, 0, 255), np.uint8)
+
+
+def steady(probability: ByteArray, cuts: Sequence[int]) -> Iterator[ByteArray]:
+    """Average each mask [T, 256, 256] with its neighbours (1 2 1) within its shot."""
+    for shot in shots(len(probability), cuts):
+        for index in range(shot.start, shot.stop):
+            before, after = max(index - 1, shot.start), min(index + 1, shot.stop - 1)
+            mixed = probability[before].astype(np.uint16) + probability[after] + 2 * probability[index]
+            yield (mixed // 4).astype(np.uint8)
+
+
+def label(frame: ByteArray, probability: ByteArray, mesh_px: FloatArray) -> ByteArray:
+    """Labels [H, W] of one frame.
+
+    Args:
+        frame: rgb [H, W, 3].
+        probability: of a person, [256, 256] uint8.
+        mesh_px: [478, 3] tracked mesh in the frame's pixels.
+    """
+    height, width = frame.shape[:2]
+    person = sharpened(probability, frame) > 0.5
+    above = above_jaw(mesh_px, width, height)
+    return np.asarray(np.where(above, MASK_HEAD, MASK_TORSO) * person, np.uint8)
+
+
+def sharpened(probability: ByteArray, frame: ByteArray) -> FloatArray:
+    """Person probability [H, W] in 0..1 at the frame's size, its edges moved onto the picture's.
+
+    A guided filter (He, Sun & Tang 2010) with the green-weighted grey picture as guide.
+    """
+    import cv2
+
+    height, width = frame.shape[:2]
+    coarse = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+    guide = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    side = 2 * max(2, round(GUIDE_RADIUS * width)) + 1
+
+    def mean(values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(cv2.blur(values, (side, side)))
+
+    guide_mean, coarse_mean = mean(guide), mean(coarse)
+    slope = (mean(guide * coarse) - guide_mean * coarse_mean) / (
+        mean(guide * guide) - guide_mean**2 + GUIDE_EPS
+    )
+    offset = coarse_mean - slope * guide_mean
+    return np.asarray(mean(slope) * guide + mean(offset), np.float32)
+
+
+def above_jaw(mesh_px: FloatArray, width: int, height: int) -> Any:
+    """Boolean [H, W]: above the line from side to side along the jaw, a rim of neck included."""
+    import cv2
+
+    unit = float(np.linalg.norm(mesh_px[263, :2] - mesh_px[33, :2]))
+    rim = NECK_SHARE * unit
+    jaw = mesh_px[list(JAW_MESH), :2] + np.array([0.0, rim], np.float32)
+    left, right = jaw[0, 1], jaw[-1, 1]
+    outline = np.array([(0, 0), (width, 0), (width, left), *jaw, (0, right)], np.float32)
+    area = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(area, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
+    return area.astype(bool)
+
+
+def person_probabilities(frames: Iterable[ByteArray]) -> Iterator[ByteArray]:
+    """Probability of a person for every frame, [256, 256] uint8 each."""
+    find = PersonFinder()
+    return map(find, frames)
