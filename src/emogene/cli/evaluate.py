@@ -1,5 +1,104 @@
-"""`emogene evaluate`: measure videos, avatars and whole systems."""
+"""`emogene evaluate` and `emogene study`: measure videos, avatars and whole systems."""
 
 from __future__ import annotations
 
-SUBCOMMANDS: dict[str, object] = {}
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def video(
+    video: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    reference: Path | None = None,
+    audio: Path | None = None,
+    emotion: str | None = None,
+    json_out: Path | None = None,
+) -> None:
+    """Measure one video, of any system.
+
+    Args:
+        video: The generated video.
+        reference: The real video of the same take and pose; adds PSNR, SSIM, LMD, lips, identity.
+        audio: The driving sound; the video's own if not given.
+        emotion: The emotion it should show; adds score and accuracy.
+        json_out: Write the result there too.
+    """
+    from emogene.emotion.labels import resolve
+    from emogene.evaluate.video import evaluate_video
+    from emogene.io.files import write_json
+
+    label = None if emotion is None else resolve(emotion)
+    content = evaluate_video(video, reference=reference, audio=audio, emotion=label).plain()
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    if json_out is not None:
+        write_json(json_out, content)
+
+
+def suite(config: Annotated[Path, tyro.conf.Positional], /, *, out: Path = Path("evaluation")) -> None:
+    """Measure several systems on the same clips and write JSON, CSV and one HTML report.
+
+    Args:
+        config: A JSON file: systems (name: folder of mp4), reference (folder), protocols.
+        out: Folder of the report; a stopped run goes on there.
+    """
+    from emogene.evaluate.report import text_table
+    from emogene.evaluate.suite import Suite, run_suite
+
+    for table in run_suite(Suite.read(config), out).tables:
+        sys.stdout.write(text_table(table) + "\n")
+    sys.stdout.write(f"wrote {out / 'report.html'}\n")
+
+
+def study_make(
+    systems: Annotated[list[str], tyro.conf.Positional], /, *, out: Path = Path("study"), clips: int = 48
+) -> None:
+    """Build a blinded user-study page from folders of CLIP__EMOTION.mp4.
+
+    Args:
+        systems: NAME=FOLDER for each system.
+        out: Folder of the page; the key that unblinds it is written beside it.
+        clips: Clips that each rater sees.
+    """
+    from emogene.errors import UserError
+    from emogene.evaluate.study import make_study
+
+    wrong = [item for item in systems if "=" not in item]
+    if wrong:
+        raise UserError(f"give each system as NAME=FOLDER, not {wrong[0]!r}")
+    folders = {name: Path(folder) for name, _, folder in (item.partition("=") for item in systems)}
+    count = make_study(folders, out, n_per_rater=clips)
+    sys.stdout.write(f"wrote {out / 'index.html'} with {count} clips; keep {out}.key.json to yourself\n")
+
+
+def study_score(answers: Annotated[list[Path], tyro.conf.Positional], /, *, key: Path) -> None:
+    """Mean opinion scores with confidence intervals from the raters' files.
+
+    Args:
+        answers: The JSON files that raters saved.
+        key: The key file written by study-make.
+    """
+    from emogene.evaluate.report import Column, Row, Table, text_table
+    from emogene.evaluate.study import CRITERIA, score_study
+
+    result = score_study(answers, key)
+    rows = [Row(name, dict(values)) for name, values in result["systems"].items()]
+    rows.append(Row("agreement (alpha)", dict(result["agreement"]), kind="truth"))
+    table = Table(
+        f"Opinion of {result['raters']} raters ({result['left_out']} left out by attention checks)",
+        [Column(name, name.replace("_", " "), True) for name in CRITERIA],
+        rows,
+    )
+    sys.stdout.write(text_table(table))
+
+
+SUBCOMMANDS = {
+    "video": video,
+    "suite": suite,
+    "study-make": study_make,
+    "study-score": study_score,
+}

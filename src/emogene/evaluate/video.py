@@ -24,7 +24,14 @@ from emogene.errors import UserError
 from emogene.evaluate.expression import ExpressionJudge
 from emogene.evaluate.identity import FaceIdentity
 from emogene.evaluate.images import Box, psnr, sharpness, ssim
-from emogene.evaluate.landmarks import blinks, landmark_distance, lip_leak, match_lips, unit_error
+from emogene.evaluate.landmarks import (
+    blinks,
+    landmark_distance,
+    lip_leak,
+    match_lips,
+    pose_smoothness,
+    unit_error,
+)
 from emogene.geometry.landmarks import MESH_FROM_LANDMARK, MOUTH
 from emogene.io.audio import read_audio
 from emogene.io.images import resize
@@ -99,8 +106,19 @@ def _alone(report: VideoReport, video: Path, track: Track, face: CanonicalFace) 
     report.metrics["blinks_per_minute"] = blinking["per_minute"]
     report.metrics["blink_duration_s"] = blinking["duration_s"]
     report.metrics["lip_leak"] = lip_leak(face.landmarks_cano)
+    report.metrics |= pose_smoothness(_pose(face))
     info = probe_video(video)
     report.aligned["size_px"], report.aligned["fps"] = (info.width, info.height), info.fps
+
+
+def _pose(face: CanonicalFace) -> FloatArray:
+    """[T, 4, 4] head pose under weak perspective: translation in outer-eye distances, depth from size."""
+    pose = np.tile(np.eye(4, dtype=np.float32), (len(face.rotation), 1, 1))
+    pose[:, :3, :3] = face.rotation
+    unit = float(np.median(face.scale_px))
+    pose[:, :2, 3] = face.origin_px[:, :2] / unit
+    pose[:, 2, 3] = unit / face.scale_px
+    return pose
 
 
 def _against(
