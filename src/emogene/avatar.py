@@ -78,7 +78,7 @@ class Avatar:
             arrays = {name: getattr(self.identity, name) for name in IDENTITY_ARRAYS}
             arrays["bank"] = arrays["bank"].astype(np.float16)
             save_arrays(temporary / "identity.safetensors", arrays)
-            self.pose.save(temporary / "pose.safetensors")
+            save_arrays(temporary / "pose.safetensors", self.pose.arrays())
             self.portrait.save(temporary / "portrait")
             (temporary / "README.md").write_text(_readme(self.card))
 
@@ -98,7 +98,7 @@ class Avatar:
         return cls(
             card,
             identity,
-            PoseBank.load(folder / "pose.safetensors"),
+            PoseBank.from_arrays(load_arrays(folder / "pose.safetensors")),
             Portrait.load(folder / "portrait"),
             folder,
         )

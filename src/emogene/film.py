@@ -13,18 +13,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from emogene.avatar import Avatar
-from emogene.emotion.track import parse_emotion
+from emogene.emotion.grammar import parse_emotion
 from emogene.errors import UserError
 from emogene.io.audio import probe_duration_s, stream_audio
 from emogene.io.images import read_rgb, resize
 from emogene.io.video import VideoWriter
-from emogene.pipeline import Session, Style, composite
-from emogene.pose.sampler import PoseStyle
+from emogene.pipeline import Session, Style
+from emogene.pose.style import PoseStyle
 from emogene.types import FPS, SAMPLES_PER_FRAME, ByteArray, FloatArray
 
 SHORTEST_S = 0.2
@@ -42,7 +42,7 @@ class Film:
     seed: int = 0
     size: int = 512
     quality: str = "standard"
-    pose: str = "auto"
+    pose: Literal["sampled", "take", "paper", "still"] = "sampled"
     background: str = ""
     mouth: float = 1.0
     features: str = "emogene"
@@ -65,18 +65,18 @@ def film(order: Film, progress: Callable[[int, int], None] | None = None) -> dic
     session = Session(
         avatar,
         track,
-        style=Style(mouth=order.mouth, expression=order.intensity, pose=PoseStyle(mode=order.pose)),
+        style=Style(mouth=order.mouth, expression=order.intensity, pose=PoseStyle(source=order.pose)),
         seed=order.seed,
         size=order.size,
         quality=order.quality,
         features=order.features,
+        background=_background(order, avatar),
     )
-    backdrop = _background(order, avatar)
     loaded = time.perf_counter()
     n_frames = int(np.ceil(duration_s * FPS - 1e-6))
     done = 0
     with VideoWriter(order.output, (order.size, order.size), audio_path=order.audio) as writer:
-        for image in _behind(_frames(session, order.audio, backdrop), depth=48):
+        for image in _behind(_frames(session, order.audio), depth=48):
             started_write = time.perf_counter()
             writer.write(image)
             session.seconds["encode"] += time.perf_counter() - started_write
@@ -96,15 +96,15 @@ def film(order: Film, progress: Callable[[int, int], None] | None = None) -> dic
     }
 
 
-def _frames(session: Session, audio: Path, backdrop: ByteArray) -> Iterator[ByteArray]:
+def _frames(session: Session, audio: Path) -> Iterator[ByteArray]:
     for piece in stream_audio(audio):
         for part in _at_most(piece, 10 * FPS * SAMPLES_PER_FRAME):
             session.push_audio(part)
             for frame in session:
-                yield composite(frame.image, backdrop)
+                yield frame.image
     session.flush()
     for frame in session:
-        yield composite(frame.image, backdrop)
+        yield frame.image
 
 
 def _at_most(piece: FloatArray, n: int) -> Iterator[FloatArray]:
@@ -157,7 +157,7 @@ def _background(order: Film, avatar: Avatar) -> ByteArray:
         return np.broadcast_to(colour, (order.size, order.size, 3)).copy()
     if not Path(order.background).exists():
         raise UserError(f"--background {order.background!r} is neither a picture nor a colour like #00b140")
-    return resize(cast(ByteArray, read_rgb(Path(order.background))), order.size, order.size)
+    return resize(read_rgb(Path(order.background)), order.size, order.size)
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

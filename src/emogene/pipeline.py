@@ -21,13 +21,15 @@ import numpy as np
 
 from emogene.avatar import Avatar
 from emogene.emotion.model import EmotionModel, load_emotion
-from emogene.emotion.track import EmotionTrack, parse_emotion
+from emogene.emotion.grammar import parse_emotion
+from emogene.emotion.track import EmotionTrack
 from emogene.features.extractor import SpeechFeatures, load_extractor
 from emogene.features.prosody import ProsodyStream
 from emogene.motion.model import MotionModel, load_motion
 from emogene.motion.project import Projector
-from emogene.pose.eyelids import apply_eyes
-from emogene.pose.sampler import PoseSampler, PoseStyle
+from emogene.pose.eyelids import apply_eyes, with_emotion
+from emogene.pose.sampler import PoseSampler
+from emogene.pose.style import PoseStyle
 from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray, FloatArray, Frame, HeadPose, Motion
 
 ALIGNMENT = 8
@@ -51,7 +53,10 @@ class Style:
 
 
 class Session:
-    """One avatar speaking: push audio in pieces of any size, iterate to take the frames that are ready."""
+    """One avatar speaking: push audio in pieces of any size, iterate to take the frames that are ready.
+
+    Frames are rgba with straight alpha, or rgb where a ``background`` [size, size, 3] is given.
+    """
 
     def __init__(
         self,
@@ -62,13 +67,15 @@ class Session:
         seed: int = 0,
         size: int = 512,
         quality: str = "standard",
+        background: ByteArray | None = None,
         block_frames: int = 24,
         features: str = "emogene",
     ) -> None:
         if block_frames % ALIGNMENT:
             raise ValueError(f"block_frames must be a multiple of {ALIGNMENT}, not {block_frames}")
         self.avatar, self.seed, self.style = avatar, seed, style or Style()
-        self.size, self.quality, self.block_frames = size, quality, block_frames
+        self.size, self.quality, self.background = size, quality, background
+        self.block_frames = block_frames
         self.track = parse_emotion(emotion) if isinstance(emotion, str) else emotion
         self.stages = Stages.of(avatar, self.style, seed, features)
         self.seconds: dict[str, float] = defaultdict(float)
@@ -109,7 +116,9 @@ class Session:
         while (block := self._ready_block()) is not None:
             first, last = block
             motion, pose = self._move(first, last)
-            images = self.avatar.portrait.render(motion, pose, size=self.size, quality=self.quality)
+            images = self.avatar.portrait.render(
+                motion, pose, self.size, self.quality, background=self.background
+            )
             for index in range(first, last):
                 with self._timed("render"):
                     image = next(images)
@@ -154,9 +163,9 @@ class Session:
         with self._timed("pose"):
             rhythm = self._prosody.window(2 * first, 2 * last)
             pose, eyes = stages.pose.sample(rhythm, weights[inside], start_frame=first)
-            eyes[:, :2] = eyes[:, :2] * (1.0 + emotional.eyes_delta[inside])
             neutral_face = self.avatar.identity.neutral_cano
             offsets = apply_eyes(offsets, neutral_face, eyes)
+            eyes = with_emotion(eyes, emotional.eyes_delta[inside])
         return Motion(neutral_face + offsets, eyes), pose
 
     def _forget(self, last: int) -> None:
@@ -257,10 +266,3 @@ class _Timer:
 
     def __exit__(self, *exception: object) -> None:
         self._seconds[self._stage] += time.perf_counter() - self._start
-
-
-def composite(image: ByteArray, background: ByteArray) -> ByteArray:
-    """Lay a rgba picture [H, W, 4] over an rgb background [H, W, 3]."""
-    alpha = image[..., 3:].astype(np.uint16)
-    over = image[..., :3] * alpha + background * (255 - alpha)
-    return ((over + 127) // 255).astype(np.uint8)

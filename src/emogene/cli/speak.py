@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +22,7 @@ def speak(
     seed: int = 0,
     size: Literal[256, 512] = 512,
     quality: Literal["draft", "standard", "high"] = "standard",
-    pose: Literal["auto", "still", "take"] = "auto",
+    pose: Literal["sampled", "take", "paper", "still"] = "sampled",
     background: str = "",
     mouth: float = 1.0,
     features: str = "emogene",
@@ -39,7 +40,8 @@ def speak(
         seed: Same seed, same machine: same frames.
         size: Width and height of the video in pixels.
         quality: draft is fastest; high renders the head pixel by pixel.
-        pose: Head motion: auto follows the speech, still keeps the rest pose, take replays the person's own.
+        pose: Head motion: sampled follows the speech, take replays the person's own, paper is the paper's
+            idle sampling, still keeps the rest pose.
         background: A picture, or a colour such as #00b140; empty keeps the avatar's own.
         mouth: Factor on the amplitude of the mouth, 0 to 2.
         features: Speech features: emogene (built in), whisper, whisper-tiny, hubert.
@@ -72,7 +74,7 @@ def speak(
         )
 
 
-def _progress():  # type: ignore[no-untyped-def]
+def _progress() -> Callable[[int, int], None]:
     """A bar with the time that is left, on standard error; called with (frames done, frames in all)."""
     from rich.console import Console
     from rich.progress import Progress

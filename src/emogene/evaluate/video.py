@@ -225,10 +225,8 @@ def _sound(report: VideoReport, video: Path, sound: Path, face: CanonicalFace) -
         expert = load_sync()
         features = load_extractor(expert.config.features)(audio)
         offsets = face.landmarks_cano - face.neutral_cano
-        score = expert.score(features, offsets)
-        report.metrics["sync_confidence"] = score.confidence
-        report.metrics["sync_distance"] = score.distance
-        report.metrics["sync_offset_frames"] = score.offset_frames
+        confidence, late_frames = expert.score(features, offsets)
+        report.metrics["sync_confidence"], report.metrics["sync_offset_frames"] = confidence, late_frames
 
     _attempt(report, "sync", sync)
 
