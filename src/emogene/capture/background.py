@@ -75,8 +75,8 @@ def _push_pull(colour: FloatArray, weight: FloatArray) -> FloatArray:
         mean = colour.sum((0, 1)) / max(float(weight.sum()), 1e-6)
         return np.asarray(np.where(weight > 1e-6, colour / total, mean), np.float32)
     half = ((width + 1) // 2, (height + 1) // 2)
-    coarse_colour = cv2.resize(colour, half, interpolation=cv2.INTER_AREA)
-    coarse_weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)[..., None]
+    coarse_colour = np.asarray(cv2.resize(colour, half, interpolation=cv2.INTER_AREA), np.float32)
+    coarse_weight = np.asarray(cv2.resize(weight, half, interpolation=cv2.INTER_AREA), np.float32)[..., None]
     coarse = _push_pull(coarse_colour, coarse_weight)
     spread = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(colour + (1 - weight) * spread, np.float32)
