@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emogene.avatar import Avatar
-from emogene.emotion.model import EmotionModel, load_emotion
+from emogene.emotion.apply import EmotionModel
 from emogene.emotion.grammar import parse_emotion
 from emogene.emotion.track import EmotionTrack
 from emogene.features.extractor import SpeechFeatures, load_extractor
@@ -211,7 +211,7 @@ class Stages:
         return cls(
             load_extractor(features),
             load_motion(avatar.component("motion")),
-            load_emotion(avatar.component("emotion")),
+            EmotionModel.load(avatar.component("emotion")),
             Projector(avatar.identity, blend=style.blend),
             PoseSampler(avatar.pose, seed=seed, style=style.pose),
         )

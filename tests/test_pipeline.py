@@ -1,0 +1,104 @@
+"""The stages joined: frames for every bit of sound, the same however it was cut, and sound bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emogene.avatar import Avatar
+from emogene.pipeline import Session, animate
+from emogene.types import SAMPLES_PER_FRAME, Audio
+from tests import tiny_avatar
+
+SIZE = tiny_avatar.SIZE
+TRACK = "0:neutral, 0.6:happy:0.8, 1.4:sad"
+
+
+@pytest.fixture(scope="module")
+def avatar(tmp_path_factory: pytest.TempPathFactory) -> Avatar:
+    return tiny_avatar.make(tmp_path_factory.mktemp("avatars") / "tiny")
+
+
+def tone(seconds: float) -> Audio:
+    t = np.arange(round(seconds * 16000)) / 16000
+    loudness = 0.3 * (np.sin(2 * np.pi * 1.5 * t) > 0)
+    return Audio((loudness * np.sin(2 * np.pi * 180 * t)).astype(np.float32))
+
+
+def film(avatar: Avatar, audio: Audio, pieces: list[int], **options: object) -> list[np.ndarray]:
+    session = Session(avatar, TRACK, size=SIZE, features="mel", **options)  # type: ignore[arg-type]
+    images = []
+    start = 0
+    for length in [*pieces, len(audio.samples)]:
+        session.push_audio(audio.samples[start : start + length])
+        start += length
+        images += [frame.image for frame in session]
+    session.flush()
+    return images + [frame.image for frame in session]
+
+
+@pytest.mark.parametrize("samples", [3200, 16000, 16001, 40 * SAMPLES_PER_FRAME - 1])
+def test_every_bit_of_sound_gets_a_frame(avatar: Avatar, samples: int) -> None:
+    audio = Audio(tone(3).samples[:samples])
+    frames = list(animate(audio, avatar, size=SIZE, features="mel"))
+    assert len(frames) == audio.n_frames
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert frames[0].image.shape == (SIZE, SIZE, 4)
+
+
+def test_the_stream_equals_the_film(avatar: Avatar) -> None:
+    audio = tone(2.5)
+    whole = film(avatar, audio, [])
+    pieces = film(avatar, audio, [100, 7000, 1, 9999, 3200])
+    assert len(whole) == len(pieces) == audio.n_frames
+    assert all(np.array_equal(a, b) for a, b in zip(whole, pieces, strict=True))
+
+
+def test_short_blocks_change_nothing_that_can_be_seen(avatar: Avatar) -> None:
+    audio = tone(2)
+    usual, short = film(avatar, audio, []), film(avatar, audio, [], block_frames=8)
+    difference = np.abs(np.stack(usual).astype(int) - np.stack(short))
+    assert difference.max() <= 2
+
+
+def test_seeds_choose_the_performance(avatar: Avatar) -> None:
+    audio = tone(1)
+    first, again, other = (film(avatar, audio, [], seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_a_background_makes_rgb(avatar: Avatar) -> None:
+    background = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image = film(avatar, tone(0.3), [], background=background)[0]
+    assert image.shape == (SIZE, SIZE, 3)
+
+
+def test_interrupting_ends_at_once(avatar: Avatar) -> None:
+    session = Session(avatar, size=SIZE, features="mel", block_frames=8)
+    session.push_audio(tone(2).samples)
+    shown = len(list(session))
+    assert session.interrupt() == pytest.approx(shown / 25)
+    assert list(session) == []
+    with pytest.raises(RuntimeError, match="new session"):
+        session.push_audio(tone(1).samples)
+
+
+def test_memory_of_a_session_stays_flat(avatar: Avatar) -> None:
+    session = Session(avatar, size=SIZE, features="mel")
+    rows = []
+    for _ in range(6):
+        session.push_audio(tone(2).samples)
+        assert all(True for _ in session)
+        kept = session._speech._rows
+        assert kept is not None
+        rows.append(len(kept))
+    assert rows[-1] <= rows[2] + 4
+
+
+def test_frames_do_not_depend_on_threads(avatar: Avatar, tmp_path: Path) -> None:
+    loaded = Avatar.load(avatar.folder or tmp_path)
+    a, b = film(avatar, tone(0.5), []), film(loaded, tone(0.5), [])
+    assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
