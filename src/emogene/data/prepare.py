@@ -1,0 +1,139 @@
+"""Recordings -> clip folders: track the face, keep the sound, find the A/V offset. Resumable.
+
+Each item becomes OUT/<item name>/ (see ``io.clip``); what is there already is kept, what fails is noted in
+OUT/failures.json and tried again only with ``retry``. The tracker is passed in: `emogene.capture.tracks`
+in the product, a stub in tests.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from emogene.data.items import Item
+from emogene.errors import UserError
+from emogene.io.audio import read_audio, write_wav
+from emogene.io.clip import Clip, open_clip
+from emogene.io.files import atomic_folder, read_json, write_json
+from emogene.types import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Audio, FloatArray
+
+log = logging.getLogger(__name__)
+
+LEAST_CONFIDENCE = 0.12
+"""Offsets the sync expert is less sure of are not applied: noise, cuts, voices off-screen."""
+
+
+class ClipMaker(Protocol):
+    """`emogene.capture.tracks.track_to_clip`, or a stand-in."""
+
+    def __call__(self, video: Path, out: Path, *, speaker: str, **about: Any) -> Clip: ...
+
+
+OffsetFinder = Callable[[Clip], tuple[float, int]]
+"""clip -> (confidence, frames by which the mouth is late)."""
+
+
+@dataclass
+class Report:
+    """What ``prepare`` did: folders of all clips, and why others failed."""
+
+    clips: list[Path] = field(default_factory=list)
+    new: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def prepare(
+    items: Sequence[Item],
+    out: Path,
+    make_clip: ClipMaker,
+    *,
+    find_offset: OffsetFinder | None = None,
+    retry: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Turn items into clip folders under ``out``.
+
+    Args:
+        items: from ``sources.read_source``.
+        out: the corpus folder.
+        make_clip: tracks one video.
+        find_offset: the sync expert; None leaves offsets alone.
+        retry: try items again that failed before.
+        progress: called with (done, all).
+    """
+    report = Report()
+    failures_path = out / "failures.json"
+    if failures_path.exists() and not retry:
+        report.failures = {str(k): str(v) for k, v in read_json(failures_path).items()}
+    for index, item in enumerate(items):
+        if item.name not in report.failures:
+            try:
+                folder, is_new = _prepare_item(item, out, make_clip, find_offset)
+                report.clips.append(folder)
+                report.new += is_new
+            except UserError as error:
+                log.warning("%s is left out: %s", item.name, error)
+                report.failures[item.name] = str(error)
+                write_json(failures_path, dict(report.failures))
+        if progress:
+            progress(index + 1, len(items))
+    return report
+
+
+def _prepare_item(
+    item: Item, out: Path, make_clip: ClipMaker, find_offset: OffsetFinder | None
+) -> tuple[Path, bool]:
+    if item.clip is not None:
+        return item.clip, False
+    folder = out / item.name
+    if (folder / "clip.json").exists():
+        return folder, False
+    assert item.video is not None
+    about = {"emotion": item.emotion, "intensity": item.intensity, "text": item.text, "licence": item.licence}
+    with atomic_folder(folder) as temporary:
+        make_clip(item.video, temporary, speaker=item.speaker, source=item.video.name, **about)
+        if item.sound is not None:
+            _replace_sound(temporary, item.sound)
+        extra: dict[str, Any] = {"words": [list(word) for word in item.words]} if item.words else {}
+        if find_offset is not None:
+            confidence, offset = find_offset(open_clip(temporary))
+            extra |= {"av_offset_frames": offset if confidence >= LEAST_CONFIDENCE else 0}
+            extra |= {"av_confidence": round(confidence, 4)}
+        if extra:
+            write_json(temporary / "clip.json", read_json(temporary / "clip.json") | extra)
+    return folder, True
+
+
+def _replace_sound(folder: Path, sound: Path) -> None:
+    """Use a separate sound file, cut or padded to the frames of the clip."""
+    n_samples = open_clip(folder).n_frames * SAMPLES_PER_FRAME
+    samples = read_audio(sound).samples[:n_samples]
+    samples = np.pad(samples, (0, n_samples - len(samples)))
+    write_wav(folder / "audio.wav", Audio(samples, SAMPLE_RATE_HZ))
+
+
+def in_sync(clip: Clip) -> tuple[FloatArray, slice]:
+    """Landmarks with the noted A/V offset taken out.
+
+    Returns:
+        landmarks [T, 68, 3] on the sound's clock (ends repeated), and the frames that are real.
+    """
+    landmarks = clip.arrays["landmarks_cano"]
+    late = int(clip.about.get("av_offset_frames", 0))
+    source = np.arange(len(landmarks)) + late
+    first, last = max(0, -late), min(len(landmarks), len(landmarks) - late)
+    return landmarks[np.clip(source, 0, len(landmarks) - 1)], slice(first, last)
+
+
+def by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    """Clips grouped by speaker, in order."""
+    groups: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        groups[clip.speaker].append(clip)
+    return dict(groups)

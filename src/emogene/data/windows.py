@@ -1,0 +1,114 @@
+"""Random windows of takes, as batches for the motion network and the sync expert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emogene.data.takes import Take
+from emogene.errors import UserError
+from emogene.geometry.landmarks import MIRROR
+from emogene.types import FloatArray
+
+MIRROR_SIGN = np.array([-1, 1, 1], np.float32)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """features [B, 2T, F], prosody [B, 2T, 3], offsets [B, T, 204], mask [B, T], mouth_amp [B]."""
+
+    features: Tensor
+    prosody: Tensor
+    offsets: Tensor
+    mask: Tensor
+    mouth_amp: Tensor
+
+
+class Windows:
+    """Takes in memory and how to draw from them.
+
+    Speakers are drawn by the square root of what they have to say, so that one who talks for hours does
+    not drown the others; silent takes count as one speaker. Faces are mirrored at random, and amplitude
+    is varied together with ``mouth_amp``, so that the network learns what the number means.
+
+    Args:
+        takes: what to draw from.
+        gain: standard deviation of the logarithm of the random amplitude.
+        jitter: noise on the features, in units of their deviation.
+    """
+
+    def __init__(self, takes: Sequence[Take], *, gain: float = 0.2, jitter: float = 0.1) -> None:
+        if not takes:
+            raise UserError("there are no takes to train on; is the data folder right?")
+        self.takes, self.gain, self.jitter = list(takes), gain, jitter
+        speakers = sorted({take.speaker for take in takes})
+        self._groups = [[i for i, take in enumerate(takes) if take.speaker == name] for name in speakers]
+        frames = np.array([sum(len(takes[i].offsets) for i in group) for group in self._groups], np.float64)
+        shares = np.sqrt(frames)
+        # Silence is a habit to keep, not a speaker to imitate: its share is what the takes say.
+        for index, name in enumerate(speakers):
+            if not name:
+                shares[index] = 0
+                shares[index] = (
+                    frames[index] / frames.sum() * shares.sum() / (1 - frames[index] / frames.sum())
+                )
+        self._shares = shares / shares.sum()
+        self._lengths = [
+            np.array([len(takes[i].offsets) for i in group], np.float64) for group in self._groups
+        ]
+
+    @property
+    def feature_dim(self) -> int:
+        return int(self.takes[0].features.shape[1])
+
+    def reference_amplitude(self) -> float:
+        """Mean over speakers of their amplitude: what mouth_amp = 1 means."""
+        speakers = {take.speaker: take.amplitude for take in self.takes if take.speaker}
+        return float(np.mean(list(speakers.values()))) if speakers else 1.0
+
+    def feature_statistics(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and deviation of the features over a sample of takes."""
+        some = self.takes[:: max(1, len(self.takes) // 100)]
+        rows = np.concatenate([take.features[::5].astype(np.float32) for take in some if take.speaker])
+        return rows.mean(0), rows.std(0) + 1e-3
+
+    def sample(self, rng: np.random.Generator, batch: int, frames: int) -> Batch:
+        """Draw ``batch`` windows of ``frames`` video frames; shorter takes are padded and masked."""
+        rows = [self._window(rng, frames) for _ in range(batch)]
+        features, prosody, offsets, mask, amplitude = zip(*rows, strict=True)
+        return Batch(
+            torch.from_numpy(np.stack(features)),
+            torch.from_numpy(np.stack(prosody)),
+            torch.from_numpy(np.stack(offsets)),
+            torch.from_numpy(np.stack(mask)),
+            torch.tensor(amplitude, dtype=torch.float32),
+        )
+
+    def _window(
+        self, rng: np.random.Generator, frames: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
+        group = rng.choice(len(self._groups), p=self._shares)
+        lengths = self._lengths[group]
+        take = self.takes[self._groups[group][rng.choice(len(lengths), p=lengths / lengths.sum())]]
+        n = len(take.offsets)
+        first = int(rng.integers(max(1, n - frames + 1)))
+        stop = min(n, first + frames)
+        short = frames - (stop - first)
+        offsets = take.offsets[first:stop].astype(np.float32)
+        if rng.random() < 0.5:
+            offsets = offsets[:, MIRROR] * MIRROR_SIGN
+        gain = float(np.exp(self.gain * rng.standard_normal()))
+        amplitude = take.amplitude or self.reference_amplitude()
+        mask = take.mask[first:stop].astype(np.float32)
+        rows = slice(2 * first, 2 * stop)
+        return (
+            np.pad(take.features[rows].astype(np.float32), ((0, 2 * short), (0, 0)), mode="edge"),
+            np.pad(take.prosody[rows].astype(np.float32), ((0, 2 * short), (0, 0)), mode="edge"),
+            np.pad(gain * offsets.reshape(stop - first, -1), ((0, short), (0, 0)), mode="edge"),
+            np.pad(mask, (0, short)),
+            gain * amplitude,
+        )

@@ -1,0 +1,332 @@
+"""How well generated motion follows real speech: the table of docs/motion-emotion.md.
+
+Truth is tracked landmarks as offsets from the speaker's neutral face. Correlations and ratios are per
+clip, averaged over clips, then over speakers; the constant part of each speaker is removed from both
+sides, because the neutral face belongs to the avatar and not to the motion model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emogene.data.augment import no_speech
+from emogene.data.features import clip_features
+from emogene.data.prepare import by_speaker, in_sync
+from emogene.data.rest import frame_level_db, neutral_face
+from emogene.features.extractor import SpeechFeatures
+from emogene.geometry.landmarks import MOUTH, lip_opening, lip_width
+from emogene.io.audio import read_audio
+from emogene.io.clip import Clip
+from emogene.motion.model import MotionModel
+from emogene.motion.sync import SyncExpert
+from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, FloatArray
+
+MAX_LAG = 6
+CLOSING_WORDS = ("bin", "blue", "by", "place", "please", "b", "p")
+"""GRID words that begin with shut lips."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A clip to be judged by: features and prosody at 50 Hz, offsets [T, 68, 3], frames that count [T]."""
+
+    name: str
+    speaker: str
+    neutral: FloatArray
+    features: FloatArray
+    prosody: FloatArray
+    offsets: FloatArray
+    mask: NDArray[np.bool_]
+    level_db: FloatArray
+    closures: tuple[tuple[float, float], ...] = ()
+    """Times (start_s, end_s) within which the lips must shut."""
+
+
+@dataclass(frozen=True)
+class Follow:
+    """One clip's numbers: correlation at every lag, and the sums behind errors and ratios."""
+
+    speaker: str
+    opening_r: FloatArray
+    width_r: FloatArray
+    std_opening: tuple[float, float]
+    std_width: tuple[float, float]
+    speed: tuple[float, float]
+
+
+def truths(
+    clips: Sequence[Clip], extractor: SpeechFeatures, prosody: Callable[[Audio], FloatArray]
+) -> list[Truth]:
+    """Prepare clips for judging; features are cached in their folders."""
+    result = []
+    for speaker, group in by_speaker(clips).items():
+        neutral = neutral_face(group)
+        for clip in group:
+            landmarks, real = in_sync(clip)
+            mask = np.zeros(len(landmarks), bool)
+            mask[real] = True
+            features, rhythm = clip_features(clip, extractor, prosody)
+            result.append(
+                Truth(
+                    clip.folder.name,
+                    speaker,
+                    neutral,
+                    features,
+                    rhythm,
+                    landmarks - neutral,
+                    mask & clip.valid,
+                    frame_level_db(clip),
+                    _closures(clip),
+                )
+            )
+    return result
+
+
+def evaluate_motion(
+    model: MotionModel, clips: Sequence[Truth], *, temperature: float = 0.2, seed: int = 0
+) -> dict[str, Any]:
+    """The follow-the-speech part of the table for one group of clips."""
+    predictions = [
+        model.generate(clip.features, clip.prosody, seed=seed, temperature=temperature) for clip in clips
+    ]
+    return follow_table(clips, predictions)
+
+
+def follow_table(clips: Sequence[Truth], predictions: Sequence[FloatArray]) -> dict[str, Any]:
+    """Numbers for predictions of any origin, [T, 68, 3] each."""
+    follows = [_follow(clip, motion) for clip, motion in zip(clips, predictions, strict=True)]
+    opening = _over_speakers([(f.speaker, f.opening_r) for f in follows])
+    width = _over_speakers([(f.speaker, f.width_r) for f in follows])
+    per_speaker = {
+        name: float(np.mean([f.opening_r[MAX_LAG] for f in follows if f.speaker == name]))
+        for name in dict.fromkeys(f.speaker for f in follows)
+    }
+    return {
+        "clips": len(clips),
+        "r_opening": float(opening[MAX_LAG]),
+        "r_width": float(width[MAX_LAG]),
+        "worst_speaker": min(per_speaker.values()),
+        "nmse": _nmse(clips, predictions),
+        "lag": _peak(opening),
+        "std_opening": _ratio([f.std_opening for f in follows]),
+        "std_width": _ratio([f.std_width for f in follows]),
+        "velocity": float(
+            np.sqrt(sum(f.speed[0] for f in follows) / max(1e-12, sum(f.speed[1] for f in follows)))
+        ),
+        **_closure_recall(clips, predictions),
+        "per_speaker": per_speaker,
+    }
+
+
+def diversity(
+    model: MotionModel, clips: Sequence[Truth], *, temperature: float = 1.0, samples: int = 4
+) -> dict[str, float]:
+    """Spread between samples over the true spread of the mouth, and what sampling costs in correlation."""
+    spreads, powers = [], []
+    first = []
+    for clip in clips:
+        motions = np.stack(
+            [
+                model.generate(clip.features, clip.prosody, seed=s, temperature=temperature)
+                for s in range(samples)
+            ]
+        )[:, : len(clip.offsets), MOUTH]
+        spreads.append((motions.std(0, ddof=1) ** 2).mean())
+        powers.append(clip.offsets[:, MOUTH].var(0).mean())
+        first.append(motions[0])
+    cold = evaluate_motion(model, clips, temperature=0.0)["r_opening"]
+    warm = evaluate_motion(model, clips, temperature=temperature, seed=0)["r_opening"]
+    return {"diversity": float(np.sqrt(np.mean(spreads) / np.mean(powers))), "r_loss": cold - warm}
+
+
+def stillness(
+    model: MotionModel,
+    extractor: SpeechFeatures,
+    prosody: Callable[[Audio], FloatArray],
+    spoken: Sequence[Clip],
+    seed: int = 0,
+) -> dict[str, float]:
+    """How far the lips move without speech, as shares of their motion in speech.
+
+    Opening deviation on seconds of sound without speech, by kind; velocity within a 2 s pause spliced
+    into each of the ``spoken`` clips ("pause"); mean opening there in canonical units ("pause_open").
+    """
+    rng = np.random.default_rng(seed)
+
+    def opening(samples: FloatArray) -> FloatArray:
+        sound = Audio(samples)
+        return lip_opening(model.generate(extractor(sound), prosody(sound), seed=seed))
+
+    speech_std, speech_speed, pause_speed, pause_open = [], [], [], []
+    for clip in spoken:
+        samples = read_audio(clip.audio_path).samples
+        plain = opening(samples)
+        speech_std.append(plain.std())
+        speech_speed.append(np.abs(np.diff(plain)).mean())
+        cut = len(samples) // SAMPLES_PER_FRAME // 2 * SAMPLES_PER_FRAME
+        pause = no_speech("white", 2 * FPS * SAMPLES_PER_FRAME, rng, level_db=-65)
+        spliced = opening(np.concatenate([samples[:cut], pause, samples[cut:]]))
+        inside = spliced[cut // SAMPLES_PER_FRAME + 8 : cut // SAMPLES_PER_FRAME + 2 * FPS - 8]
+        pause_speed.append(np.abs(np.diff(inside)).mean())
+        pause_open.append(np.abs(inside).mean())
+    result = {
+        "pause": float(np.mean(pause_speed) / np.mean(speech_speed)),
+        "pause_open": float(np.mean(pause_open)),
+    }
+    for kind, level in (("zeros", -90), ("white", -60), ("hum", -40), ("clicks", -35), ("melody", -25)):
+        still = opening(no_speech(kind, 4 * FPS * SAMPLES_PER_FRAME, rng, level_db=level))
+        result[kind] = float(still.std() / np.mean(speech_std))
+    return result
+
+
+def evaluate_sync(expert: SyncExpert, clips: Sequence[Truth]) -> dict[str, Any]:
+    """Accuracy of the sync expert on true motion: against shifts, and the offset of 3 s segments."""
+    results: dict[int, list[bool]] = {1: [], 2: [], 5: [], 10: []}
+    offsets: list[int] = []
+    confidences: list[float] = []
+    for clip in clips:
+        if len(clip.offsets) < 45:
+            continue
+        active = (clip.level_db > np.quantile(clip.level_db, 0.95) - 25).astype(np.float32)
+        similarity = expert.similarity(clip.features, clip.offsets)
+        n = len(similarity)
+        for shift, hits in results.items():
+            rows = np.arange(n - shift)[active[: n - shift] > 0]
+            hits += list(similarity[rows, rows] > similarity[rows, rows + shift])
+        for first in range(0, n - 30, 66):
+            part = similarity[first : first + 66, first : first + 66]
+            curve = expert.offset_curve(part, active[first : first + 66])
+            offsets.append(int(curve.argmax()) - (len(curve) - 1) // 2)
+            confidences.append(float(curve.max() - np.median(curve)))
+    found = np.abs(offsets)
+    table = {f"against_{shift}": float(np.mean(hits)) for shift, hits in results.items()}
+    return table | {
+        "within_1": float((found <= 1).mean()),
+        "median_offset": float(np.median(offsets)),
+        "confidence": float(np.mean(confidences)),
+    }
+
+
+def format_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Rows of numbers as aligned text."""
+    columns = list(
+        dict.fromkeys(k for row in rows.values() for k, v in row.items() if isinstance(v, int | float))
+    )
+    width = max(len(name) for name in rows) + 2
+    lines = [" " * width + "  ".join(f"{name:>{max(7, len(name))}}" for name in columns)]
+    for name, row in rows.items():
+        cells = (f"{row[c]:>{max(7, len(c))}.3f}" if c in row else " " * max(7, len(c)) for c in columns)
+        lines.append(f"{name:<{width}}" + "  ".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _follow(clip: Truth, motion: FloatArray) -> Follow:
+    n = min(len(motion), len(clip.offsets))
+    made, true = motion[:n] + clip.neutral, clip.offsets[:n] + clip.neutral
+    keep = clip.mask[:n]
+    opening = lip_opening(made), lip_opening(true)
+    width = lip_width(made), lip_width(true)
+    both = keep[1:] & keep[:-1]
+    speeds = tuple(float((np.diff(x[:, MOUTH], axis=0)[both] ** 2).mean()) for x in (made, true))
+    return Follow(
+        clip.speaker,
+        _correlations(*opening, keep),
+        _correlations(*width, keep),
+        (float(opening[0][keep].std()), float(opening[1][keep].std())),
+        (float(width[0][keep].std()), float(width[1][keep].std())),
+        (speeds[0], speeds[1]),
+    )
+
+
+def _correlations(made: FloatArray, true: FloatArray, keep: NDArray[np.bool_]) -> FloatArray:
+    """Pearson's r with ``made`` moved earlier by -6..6 frames: a peak at +2 means it is 2 frames late."""
+    n, result = len(made), []
+    for lag in range(-MAX_LAG, MAX_LAG + 1):
+        late = slice(max(0, lag), n + min(0, lag))
+        early = slice(max(0, -lag), n + min(0, -lag))
+        a, b = made[late][keep[early]], true[early][keep[early]]
+        flat = len(a) < 5 or a.std() < 1e-6 or b.std() < 1e-6
+        result.append(0.0 if flat else float(np.corrcoef(a, b)[0, 1]))
+    return np.asarray(result, np.float32)
+
+
+def _over_speakers(values: Sequence[tuple[str, FloatArray]]) -> FloatArray:
+    names = dict.fromkeys(name for name, _ in values)
+    means = [np.mean([v for who, v in values if who == name], axis=0) for name in names]
+    return np.asarray(np.mean(means, axis=0), np.float32)
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> float:
+    made, true = np.mean(pairs, axis=0)
+    return float(made / max(true, 1e-9))
+
+
+def _peak(curve: FloatArray) -> float:
+    """Lag in frames of the curve's peak, by a parabola through it."""
+    k = int(np.argmax(curve))
+    if not 0 < k < len(curve) - 1:
+        return float(k - MAX_LAG)
+    before, here, after = curve[k - 1 : k + 2]
+    return float(k - MAX_LAG + 0.5 * (before - after) / (before - 2 * here + after - 1e-9))
+
+
+def _nmse(clips: Sequence[Truth], predictions: Sequence[FloatArray]) -> float:
+    error, power = 0.0, 0.0
+    for name in dict.fromkeys(clip.speaker for clip in clips):
+        pairs = [
+            (
+                motion[: len(clip.offsets)][clip.mask[: len(motion)]],
+                clip.offsets[: len(motion)][clip.mask[: len(motion)]],
+            )
+            for clip, motion in zip(clips, predictions, strict=True)
+            if clip.speaker == name
+        ]
+        made = np.concatenate([a for a, _ in pairs])[:, MOUTH]
+        true = np.concatenate([b for _, b in pairs])[:, MOUTH]
+        made, true = made - made.mean(0), true - true.mean(0)
+        error += float(((made - true) ** 2).sum())
+        power += float((true**2).sum())
+    return error / max(power, 1e-12)
+
+
+def _closures(clip: Clip) -> tuple[tuple[float, float], ...]:
+    """Windows in which lips must shut, from GRID words or from phones."""
+    windows = []
+    for start, end, word in clip.about.get("words", []):
+        if word in CLOSING_WORDS:
+            windows.append((start - 0.08, start + 0.10))
+        elif word == "m":
+            windows.append(((start + end) / 2 - 0.04, end + 0.04))
+    windows += [(a - 0.04, b + 0.02) for a, b, phone in clip.phones if phone in ("p", "b", "m")]
+    return tuple(windows)
+
+
+def _closure_recall(clips: Sequence[Truth], predictions: Sequence[FloatArray]) -> dict[str, float]:
+    """Share of closures in which the lips come below 20 % of the speaker's 5-95 % range, made and true."""
+    made_hits, true_hits, chance = [], [], []
+    for name in dict.fromkeys(clip.speaker for clip in clips):
+        group = [(c, p) for c, p in zip(clips, predictions, strict=True) if c.speaker == name]
+        true_all = np.concatenate([lip_opening(c.offsets) for c, _ in group])
+        low, high = np.quantile(true_all, [0.05, 0.95])
+        level = low + 0.2 * (high - low)
+        for clip, motion in group:
+            made, true = lip_opening(motion), lip_opening(clip.offsets)
+            times = (np.arange(min(len(made), len(true))) + 0.5) / FPS
+            for start, end in clip.closures:
+                inside = np.flatnonzero((times >= start) & (times <= end))
+                if len(inside):
+                    made_hits.append(made[inside].min() < level)
+                    true_hits.append(true[inside].min() < level)
+                    chance.append(np.mean(made < level))
+    if not made_hits:
+        return {}
+    return {
+        "closure": float(np.mean(made_hits)),
+        "closure_true": float(np.mean(true_hits)),
+        "closure_frames": float(np.mean(chance)),
+    }
