@@ -80,6 +80,7 @@ class HeadField(nn.Module):
         self.colour1 = nn.Linear(GEOMETRY + 16, hidden)
         self.colour2 = nn.Linear(hidden, CHANNELS)
         self.occupancy = OccupancyGrid(self.config.occupancy)
+        self.native_memory: backends.FieldMemory | None = None
         self._reset(torch.Generator().manual_seed(seed))
 
     @torch.no_grad()

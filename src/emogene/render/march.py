@@ -113,12 +113,8 @@ def center_distance(rays_o: Tensor, rays_d: Tensor) -> Tensor:
 
 
 def observed_mask(cells: Tensor, warp: Tensor | None) -> Tensor:
-    """Observed-space cells [32, 32, 32] from which a warped point may reach an occupied cell.
-
-    Occupied cells are widened by the reach of half a coarse cell under a warp of slope up to one, plus one.
-    """
-    reach = max(1, round(cells.shape[0] / COARSE)) + 1
-    wide = _widened(cells, reach)
+    """Observed-space cells [32, 32, 32] from which a warped point may reach an occupied cell."""
+    wide = widened(cells)
     axis = (torch.arange(COARSE, device=cells.device) + 0.5) / COARSE
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     points = warp_points(torch.stack([x, y, z], dim=-1).reshape(-1, 3), warp)
@@ -126,8 +122,9 @@ def observed_mask(cells: Tensor, warp: Tensor | None) -> Tensor:
     return wide[index[:, 2], index[:, 1], index[:, 0]].reshape(COARSE, COARSE, COARSE)
 
 
-def _widened(cells: Tensor, reach: int) -> Tensor:
-    """Boolean cells within ``reach`` cells, along each axis, of an occupied one."""
+def widened(cells: Tensor) -> Tensor:
+    """Boolean cells that half a coarse cell, under a warp of slope up to one, may carry to an occupied one."""
+    reach = max(1, round(cells.shape[0] / COARSE)) + 1
     wide = (cells > 0)[None].float()
     for _ in range(3):  # one axis at a time: a box maximum is separable
         shape = wide.shape
@@ -148,8 +145,10 @@ def march(
 ) -> Samples:
     """Sample rays [R, 3] of ONE frame; ``jitter`` [R] in [0, 1) shifts the first sample."""
     near, far = cube_interval(rays_o, rays_d)
-    length = (far - near).nan_to_num(0.0).clamp(0.0, 2.0)
-    count = int(torch.ceil(length.max() / step)) if len(length) else 0
+    length = far - near
+    far = torch.where(length < 2.0, far, near)  # longer than the cube's diagonal, or NaN: a broken ray
+    length = (far - near).nan_to_num(0.0)
+    count = max(0, int(torch.ceil(length.max() / step))) if len(length) else 0
     t = near[:, None] + step * (torch.arange(count, device=near.device) + jitter[:, None])
     ray, k = (t < far[:, None]).nonzero(as_tuple=True)
     if mask is not None:

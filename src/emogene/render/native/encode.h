@@ -1,0 +1,100 @@
+// Multi-resolution hash encoding, forward and its scatter. Level by level over a chunk of samples, so that
+// one level's table stays in the cache; one 32-bit gather fetches both bf16 features of a corner.
+#pragma once
+#include "kernels.h"
+#include "simd.h"
+
+namespace emogene {
+namespace EG_NAMESPACE {
+
+constexpr uint32_t kHashY = 2654435761u, kHashZ = 805459861u;
+constexpr float kBelowOne = 1.0f - 1.0f / (1 << 20);
+
+static inline vf sanitize(vf x) { return vmin(vmax(x, vf{}), splat(kBelowOne)); }
+
+// Rows and trilinear weights of the eight corners around L sanitized points.
+struct Corners {
+  vi row[8];
+  vf weight[8];
+
+  inline Corners(const Level& level, vf x, vf y, vf z) {
+    const vf sx = x * level.resolution, sy = y * level.resolution, sz = z * level.resolution;
+    const vi ix = to_int(sx), iy = to_int(sy), iz = to_int(sz);
+    const vf fx = sx - to_float(ix), fy = sy - to_float(iy), fz = sz - to_float(iz);
+    const vf gx = 1.0f - fx, gy = 1.0f - fy, gz = 1.0f - fz;
+    const vf plane[4] = {gy * gz, fy * gz, gy * fz, fy * fz};
+    if (level.dense) {
+      const vi base = (vi)((vu)ix + (vu)iy * level.side + (vu)iz * (level.side * level.side));
+      for (int k = 0; k < 4; k++) {
+        row[2 * k] = base + (int32_t)((k & 1 ? level.side : 0) + (k & 2 ? level.side * level.side : 0));
+        row[2 * k + 1] = row[2 * k] + 1;
+      }
+    } else {
+      const vu y0 = (vu)iy * kHashY, y1 = y0 + kHashY, z0 = (vu)iz * kHashZ, z1 = z0 + kHashZ;
+      const vu x0 = (vu)ix, x1 = x0 + 1u;
+      const vu pair[4] = {y0 ^ z0, y1 ^ z0, y0 ^ z1, y1 ^ z1};
+      for (int k = 0; k < 4; k++) {
+        row[2 * k] = (vi)((x0 ^ pair[k]) & level.mask);
+        row[2 * k + 1] = (vi)((x1 ^ pair[k]) & level.mask);
+      }
+    }
+    for (int k = 0; k < 4; k++) {
+      weight[2 * k] = gx * plane[k];
+      weight[2 * k + 1] = fx * plane[k];
+    }
+  }
+};
+
+// points x, y, z [count], count a multiple of 32 -> out [count / 32][32 features][32 samples].
+static void encode_chunk(const Field& field, const float* x, const float* y, const float* z, int count,
+                         float* out) {
+  for (int l = 0; l < kLevels; l++) {
+    const Level level = field.levels[l];
+    const uint32_t* table = field.table + level.offset;
+    for (int i = 0; i < count; i += L) {
+      const Corners corners(level, load<vf>(x + i), load<vf>(y + i), load<vf>(z + i));
+      vf a{}, b{};
+      for (int k = 0; k < 8; k++) {
+        const vu pair = gather(table, corners.row[k]);
+        a += bits_to_float(pair << 16) * corners.weight[k];
+        b += bits_to_float(pair & 0xffff0000u) * corners.weight[k];
+      }
+      float* at = out + (i / kBlock) * (kEncoded * kBlock) + 2 * l * kBlock + i % kBlock;
+      store(at, a);
+      store(at + kBlock, b);
+    }
+  }
+}
+
+// Add the gradients of one level's features to the table's gradient [rows, 2].
+static void scatter_level(const Field* field, const ScatterBuffer* buffers, int n_buffers, float* table_grad,
+                          int l) {
+  const Level level = field->levels[l];
+  float* grad = table_grad + 2 * level.offset;
+  for (int b = 0; b < n_buffers; b++) {
+    const ScatterBuffer& buffer = buffers[b];
+    const float* g0 = buffer.features + (2 * l) * kScatterRoom;
+    const float* g1 = g0 + kScatterRoom;
+    for (int64_t i = 0; i < buffer.count; i += L) {
+      const Corners corners(level, load<vf>(buffer.x + i), load<vf>(buffer.y + i), load<vf>(buffer.z + i));
+      const vf a = load<vf>(g0 + i), c = load<vf>(g1 + i);
+      for (int k = 0; k < 8; k++) {
+        alignas(64) int32_t row[L];
+        alignas(64) float share0[L], share1[L];
+        store(row, corners.row[k]);
+        store(share0, a * corners.weight[k]);
+        store(share1, c * corners.weight[k]);
+        for (int j = 0; j < L; j++) {
+          float* at = grad + 2 * (int64_t)row[j];
+          typedef float pair __attribute__((vector_size(8)));
+          pair value = load<pair>(at);
+          value += pair{share0[j], share1[j]};
+          store(at, value);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace EG_NAMESPACE
+}  // namespace emogene

@@ -1,0 +1,130 @@
+// Whole low-resolution images for inference: tiles of 16 x 16 rays, rounds of a few samples per ray with early
+// stop, the colour network once per ray.
+#pragma once
+#include "colour.h"
+#include "workers.h"
+
+namespace emogene {
+namespace EG_NAMESPACE {
+
+constexpr int kTile = 16, kTileRays = kTile * kTile, kQuota = kChunk / kTileRays;
+
+struct alignas(64) TileScratch {
+  Scratch base;
+  float t[kTileRays], far[kTileRays], past[kTileRays], left[kTileRays], d[3][kTileRays];
+  float sums[kTileRays * kGeometry], depth[kTileRays], depth_sq[kTileRays];
+  int32_t ray[kChunk];
+  ColourScratch colour;
+};
+
+static void start_tile(const Image& image, int64_t row, int64_t col, TileScratch& s) {
+  for (int r = 0; r < kTileRays; r++) {
+    const int64_t y = row + r / kTile, x = col + r % kTile;
+    float d[3] = {0.0f, 0.0f, 1.0f};
+    Interval span{0.0f, 0.0f};
+    if (y < image.height && x < image.width) {
+      for (int k = 0; k < 3; k++) d[k] = image.directions[3 * (y * image.width + x) + k];
+      span = cube_interval(image.origin, d);
+    }
+    const float* o = image.origin;
+    for (int k = 0; k < 3; k++) s.d[k][r] = d[k];
+    s.past[r] = (0.5f - o[0]) * d[0] + (0.5f - o[1]) * d[1] + (0.5f - o[2]) * d[2];
+    s.t[r] = span.near + 0.5f * image.step;
+    s.far[r] = span.far;
+    s.left[r] = 1.0f;
+    s.depth[r] = s.depth_sq[r] = 0.0f;
+  }
+  __builtin_memset(s.sums, 0, sizeof s.sums);
+}
+
+// Take up to kQuota samples from each of L rays that are still open.
+static void march_packet(const Field& field, const Image& image, int first, TileScratch& s) {
+  Chunk& c = s.base.chunk;
+  const vf far = load<vf>(s.far + first), past = load<vf>(s.past + first);
+  const vf dx = load<vf>(s.d[0] + first), dy = load<vf>(s.d[1] + first), dz = load<vf>(s.d[2] + first);
+  const vi open = load<vf>(s.left + first) > image.stop;
+  vf t = load<vf>(s.t + first);
+  vi taken{};
+  for (;;) {
+    const vi live = open & (t < far) & (taken < kQuota);
+    if (!lane_bits(live)) break;
+    vf x = sanitize(image.origin[0] + t * dx), y = sanitize(image.origin[1] + t * dy);
+    vf z = sanitize(image.origin[2] + t * dz);
+    const vi maybe = live & occupied(image.mask, kCoarse, x, y, z);
+    if (lane_bits(maybe)) {
+      if (image.warp) warp_points(image.warp, (int)image.warp_side, x, y, z);
+      const vi hit = maybe & occupied(field.cells, (int)field.cells_side, x, y, z);
+      uint32_t bits = lane_bits(hit);
+      taken -= hit;
+      alignas(64) float lx[L], ly[L], lz[L], ls[L];
+      store(lx, x), store(ly, y), store(lz, z), store(ls, t - past);
+      for (; bits; bits &= bits - 1, c.n++) {
+        const int j = __builtin_ctz(bits);
+        c.x[c.n] = lx[j], c.y[c.n] = ly[j], c.z[c.n] = lz[j], c.s[c.n] = ls[j];
+        s.ray[c.n] = first + j;
+      }
+    }
+    const vf zero{};
+    t += live ? splat(image.step) : zero;
+  }
+  store(s.t + first, t);
+}
+
+static void composite_round(TileScratch& s) {
+  const Chunk& c = s.base.chunk;
+  for (int i = 0; i < c.n; i++) {
+    const int r = s.ray[i];
+    const float w = s.left[r] * c.alpha[i];
+    s.left[r] -= w;
+    add_scaled(s.sums + r * kGeometry, w, c.blended + i * kGeometry);
+    s.depth[r] += w * c.s[i];
+    s.depth_sq[r] += w * c.s[i] * c.s[i];
+  }
+}
+
+static void finish_tile(const Image& image, int64_t row, int64_t col, TileScratch& s) {
+  for (int first = 0; first < kTileRays; first += kBlock) {
+    const float* d[3] = {s.d[0] + first, s.d[1] + first, s.d[2] + first};
+    const bool any = colour_forward(s.base.mlp, s.sums + first * kGeometry, d, kBlock, s.colour);
+    for (int i = 0; i < kBlock; i++) {
+      const int r = first + i;
+      const int64_t y = row + r / kTile, x = col + r % kTile;
+      if (y >= image.height || x >= image.width) continue;
+      const int64_t pixel = y * image.width + x;
+      for (int k = 0; k < kChannels; k++)
+        image.channels[pixel * kChannels + k] = any ? s.colour.channels[i * kChannels + k] : 0.0f;
+      image.opacity[pixel] = s.sums[r * kGeometry];
+      image.depth[pixel] = s.depth[r];
+      image.depth_sq[pixel] = s.depth_sq[r];
+    }
+  }
+}
+
+static void render_image(const Field* field, const Image* image, void* scratch, int, int) {
+  TileScratch& s = *(TileScratch*)scratch;
+  Chunk& c = s.base.chunk;
+  s.base.mlp.prepare(*field);
+  const int64_t across = (image->width + kTile - 1) / kTile, down = (image->height + kTile - 1) / kTile;
+  for (;;) {
+    const int64_t tile = __atomic_fetch_add(image->next_tile, 1, __ATOMIC_RELAXED);
+    if (tile >= across * down) break;
+    const int64_t row = tile / across * kTile, col = tile % across * kTile;
+    start_tile(*image, row, col, s);
+    for (;;) {
+      c.n = 0;
+      for (int first = 0; first < kTileRays; first += L) march_packet(*field, *image, first, s);
+      if (!c.n) break;
+      c.pad();
+      encode_chunk(*field, c.x, c.y, c.z, c.blocks() * kBlock, c.encoded);
+      for (int b = 0; b < c.blocks(); b++)
+        forward_block(s.base.mlp, image->bias, c.encoded + b * kEncoded * kBlock,
+                      c.geometry + b * kGeometry * kBlock, s.base.kept);
+      activate(c, image->step);
+      composite_round(s);
+    }
+    finish_tile(*image, row, col, s);
+  }
+}
+
+}  // namespace EG_NAMESPACE
+}  // namespace emogene

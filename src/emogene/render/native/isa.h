@@ -1,0 +1,28 @@
+// Fills one Kernels table from the code compiled under EG_NAMESPACE and EG_LANES.
+#pragma once
+#include "image.h"
+#include "train.h"
+
+namespace emogene {
+namespace EG_NAMESPACE {
+
+static void encode_entry(const Field* field, const float* points, int64_t count, float* out) {
+  encode_points(field, points, count, out);
+}
+#ifndef EG_TILE_STATE
+static void begin_thread() {}
+static void end_thread() {}
+#endif
+
+}  // namespace EG_NAMESPACE
+}  // namespace emogene
+
+#define EG_KERNELS                                                                                       \
+  {                                                                                                      \
+    sizeof(EG_NAMESPACE::TileScratch) > sizeof(EG_NAMESPACE::TrainScratch) ? sizeof(EG_NAMESPACE::TileScratch) \
+                                                                    : sizeof(EG_NAMESPACE::TrainScratch), \
+        EG_NAMESPACE::begin_thread, EG_NAMESPACE::end_thread, EG_NAMESPACE::encode_entry,                \
+        EG_NAMESPACE::ray_sums, EG_NAMESPACE::ray_sums_backward, EG_NAMESPACE::train,                    \
+        EG_NAMESPACE::scatter_level, EG_NAMESPACE::make_mask, EG_NAMESPACE::render_image,                \
+        EG_NAMESPACE::adam                                                                               \
+  }

@@ -1,0 +1,111 @@
+// Plain structures that cross the C boundary, and the table of entry points each instruction set fills.
+// The torch code in field.py, grid.py, march.py and volume.py specifies every number computed here.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace emogene {
+
+constexpr int kLevels = 16;         // hash-grid levels, two features each
+constexpr int kEncoded = 32;        // features into the first layer
+constexpr int kHidden = 64;
+constexpr int kGeometry = 16;       // log density + 15 blended features
+constexpr int kSums = 18;           // opacity, 15 features, s, s^2
+constexpr int kChannels = 16;       // colour outputs per ray
+constexpr int kBlock = 32;          // samples per MLP block
+constexpr int kChunk = 1024;        // samples per pass through the levels
+constexpr int kItemRays = 64;       // rays per unit of work
+constexpr int kCoarse = 32;         // cells per axis of the observed-space mask
+constexpr int64_t kScatterRoom = 1 << 16;  // samples whose feature gradients one thread buffers
+
+struct Level {
+  float resolution;
+  int32_t dense;
+  uint32_t side;    // resolution + 1
+  uint32_t mask;    // rows - 1 of a hashed level
+  int64_t offset;   // first row
+};
+
+// Weights in torch layout, rows are outputs. w1 rows are w1_stride floats apart (the code columns follow).
+struct Field {
+  const uint32_t* table;  // two bf16 features per row
+  const Level* levels;
+  const float *w1, *w2, *w3, *b2, *b3;
+  int64_t w1_stride;
+  const float *c1, *d1, *c2, *d2;  // colour layers, used by whole-image and training kernels
+  const uint8_t* cells;            // occupancy, x fastest
+  int64_t cells_side;
+};
+
+struct Rays {
+  const float *origins, *directions, *jitter;  // [R, 3], [R, 3], [R]
+  const int64_t* frames;                       // [R]
+  const int64_t* order;                        // [R] rays sorted by frame
+  int64_t count;
+  const int64_t* items;                        // [n_items + 1] bounds in order; one frame per item
+  int64_t n_items;
+  const float* bias;                           // [K, 64] first-layer bias per frame
+  int64_t n_frames;
+  const float* warps;                          // [K, S, S, S, 3] or null
+  int64_t warp_side;
+  float step;
+};
+
+// Gradients, accumulated into. One copy per thread except table, which is shared (threads own levels).
+struct Gradients {
+  float *w1, *w2, *w3, *b2, *b3;  // w1 is [64, 32]
+  float* bias;                    // [K, 64]
+  float *c1, *d1, *c2, *d2;
+};
+
+struct Image {
+  const float *origin, *directions;  // [3], [H * W, 3]
+  int64_t height, width;
+  const float* bias;   // [64]
+  const float* warp;   // [S, S, S, 3] or null
+  int64_t warp_side;
+  float step, stop;
+  const uint8_t* mask; // [32, 32, 32] observed-space mask
+  float *channels, *opacity, *depth, *depth_sq;  // outputs
+  int64_t* next_tile;  // shared counter
+};
+
+// What one thread writes for the table's gradient before the level-parallel scatter.
+struct ScatterBuffer {
+  float *x, *y, *z;   // [room]
+  float* features;    // [32, room]
+  int64_t count;
+  int64_t next_item;  // where the thread continues after the scatter
+};
+
+struct Loss {
+  const float *target, *background, *weight;  // [R, 3] rgb, [R, 3], [R]
+  const float* target_opacity;                // [R] or null
+  float opacity_weight, spread_weight;
+  double total;                               // out
+  float* opacity_out;                         // [R] or null
+};
+
+struct Kernels {
+  size_t scratch_bytes;
+  void (*begin)();  // per thread, on entry (tile state)
+  void (*end)();    // per thread, on exit
+  void (*encode)(const Field*, const float* points, int64_t count, float* out);
+  void (*sums)(const Field*, const Rays*, float* sums, void* scratch, int thread, int threads);
+  void (*sums_backward)(const Field*, const Rays*, const float* grad, Gradients*, ScatterBuffer*, void* scratch,
+                        int thread, int threads);
+  void (*train)(const Field*, const Rays*, Loss*, Gradients*, ScatterBuffer*, void* scratch, int thread,
+                int threads);
+  void (*scatter)(const Field*, const ScatterBuffer* buffers, int n_buffers, float* table_grad, int level);
+  void (*mask)(const Field*, const uint8_t* wide_cells, const float* warp, int64_t warp_side, uint8_t* out);
+  void (*image)(const Field*, const Image*, void* scratch, int thread, int threads);
+  void (*adam)(float* value, float* mean, float* square, float* grad, uint16_t* packed, int64_t count,
+               const float* settings);
+};
+
+// Most samples one item can hold, padding included; must not exceed kScatterRoom.
+inline int64_t item_bound(float step) { return kItemRays * ((int64_t)(1.7321f / step) + 2 + kBlock); }
+
+extern const Kernels kPortable, kAvx2, kAvx512, kAmx;
+
+}  // namespace emogene

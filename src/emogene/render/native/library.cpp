@@ -1,0 +1,272 @@
+// The C functions Python calls: argument checks, choice of instruction set, threads, reductions.
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "kernels.h"
+
+#define EG_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace emogene {
+namespace {
+
+constexpr int kMaxThreads = 64;
+enum Status { kOk = 0, kBadFrame = 1, kBadStep = 2, kBadIsa = 3, kBadThreads = 4 };
+enum Isa { kIsaPortable, kIsaAvx2, kIsaAvx512, kIsaAmx, kIsaCount };
+
+bool cpu_has(int isa) {
+  if (isa == kIsaPortable) return true;
+#if defined(EG_HAVE_X86)
+  __builtin_cpu_init();
+  if (isa == kIsaAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (isa == kIsaAvx512) return avx512;
+#endif
+  return false;
+}
+
+const Kernels* table(int isa) {
+  if (isa < 0 || isa >= kIsaCount || !cpu_has(isa)) return nullptr;
+#if defined(EG_HAVE_X86)
+  if (isa == kIsaAvx2) return &kAvx2;
+  if (isa == kIsaAvx512) return &kAvx512;
+#endif
+  return &kPortable;
+}
+
+// Large buffers are kept between calls: fresh pages cost more than the work on them.
+class Pool {
+ public:
+  void* take(size_t bytes) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (size_t i = 0; i < free_.size(); i++)
+      if (free_[i].bytes >= bytes && free_[i].bytes <= 2 * bytes) {
+        void* p = free_[i].data;
+        free_.erase(free_.begin() + (long)i);
+        return p;
+      }
+    const size_t rounded = (bytes + 63) / 64 * 64;
+    void* p = std::aligned_alloc(64, rounded + 64);
+    *(size_t*)p = rounded;
+    return (char*)p + 64;
+  }
+  void give(void* data) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const size_t bytes = *(size_t*)((char*)data - 64);
+    if (free_.size() >= 16) {
+      std::free((char*)free_.front().data - 64);
+      free_.erase(free_.begin());
+    }
+    free_.push_back({data, bytes});
+  }
+
+ private:
+  struct Piece {
+    void* data;
+    size_t bytes;
+  };
+  std::mutex mutex_;
+  std::vector<Piece> free_;
+};
+
+Pool& pool() {
+  static Pool* instance = new Pool;  // never destroyed: threads may outlive static destruction
+  return *instance;
+}
+
+class Buffer {
+ public:
+  explicit Buffer(size_t bytes) : data_(pool().take(bytes)) {}
+  ~Buffer() { pool().give(data_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  float* floats() const { return (float*)data_; }
+  void* get() const { return data_; }
+
+ private:
+  void* data_;
+};
+
+template <class Work> void on_threads(const Kernels& kernels, int threads, Work work) {
+  const auto run = [&](int thread) {
+    kernels.begin();
+    work(thread);
+    kernels.end();
+  };
+  std::vector<std::thread> others;
+  for (int i = 1; i < threads; i++) others.emplace_back(run, i);
+  run(0);
+  for (auto& other : others) other.join();
+}
+
+// Rays sorted by frame and cut into items of at most kItemRays.
+struct Schedule {
+  std::vector<int64_t> order, items;
+
+  bool make(const Rays& rays) {
+    std::vector<int64_t> first((size_t)rays.n_frames + 1, 0);
+    for (int64_t i = 0; i < rays.count; i++) {
+      if (rays.frames[i] < 0 || rays.frames[i] >= rays.n_frames) return false;
+      first[(size_t)rays.frames[i] + 1]++;
+    }
+    for (int64_t f = 0; f < rays.n_frames; f++) {
+      for (int64_t at = 0; at < first[(size_t)f + 1]; at += kItemRays) items.push_back(first[(size_t)f] + at);
+      first[(size_t)f + 1] += first[(size_t)f];
+    }
+    items.push_back(rays.count);
+    order.resize((size_t)rays.count);
+    for (int64_t i = 0; i < rays.count; i++) order[(size_t)first[(size_t)rays.frames[i]]++] = i;
+    return true;
+  }
+};
+
+int check(const Rays& rays, const Kernels* kernels, int threads) {
+  if (!kernels) return kBadIsa;
+  if (threads < 1 || threads > kMaxThreads) return kBadThreads;
+  if (!(rays.step > 0.0f) || item_bound(rays.step) > kScatterRoom) return kBadStep;
+  return kOk;
+}
+
+constexpr size_t kColourFloats = kHidden * 32 + kHidden + kChannels * kHidden + kChannels;
+constexpr size_t kWeightFloats =
+    kHidden * kEncoded + kHidden * kHidden + kGeometry * kHidden + kHidden + kGeometry + kColourFloats;
+
+Gradients carve(float* p) {
+  Gradients g{};
+  g.w1 = p, p += kHidden * kEncoded;
+  g.w2 = p, p += kHidden * kHidden;
+  g.w3 = p, p += kGeometry * kHidden;
+  g.c1 = p, p += kHidden * 32;
+  g.c2 = p, p += kChannels * kHidden;
+  g.b2 = p, p += kHidden;
+  g.b3 = p, p += kGeometry;
+  g.d1 = p, p += kHidden;
+  g.d2 = p, p += kChannels;
+  g.bias = p;
+  return g;
+}
+
+// Backward over all rays: workers fill scatter buffers, then threads own levels, until the items are done.
+template <class Work>
+void backward_phases(const Kernels& kernels, const Field& field, const Rays& rays, int threads, float* flat_grad,
+                     float* table_grad, Work work) {
+  const size_t copy = kWeightFloats + (size_t)rays.n_frames * kHidden;
+  const size_t copy_padded = (copy + 15) / 16 * 16;
+  Buffer grads(sizeof(float) * copy_padded * (size_t)threads);
+  std::memset(grads.get(), 0, sizeof(float) * copy_padded * (size_t)threads);
+  const size_t room = (size_t)kScatterRoom;
+  Buffer features(sizeof(float) * 35 * room * (size_t)threads);
+  Buffer scratch(kernels.scratch_bytes * (size_t)threads);
+  std::vector<ScatterBuffer> buffers((size_t)threads);
+  for (int i = 0; i < threads; i++) {
+    float* p = features.floats() + 35 * room * (size_t)i;
+    buffers[(size_t)i] = {p, p + room, p + 2 * room, p + 3 * room, 0, -1};
+  }
+  for (bool more = true; more;) {
+    on_threads(kernels, threads, [&](int t) {
+      Gradients grad = carve(grads.floats() + copy_padded * (size_t)t);
+      work(t, grad, buffers[(size_t)t], (char*)scratch.get() + kernels.scratch_bytes * (size_t)t);
+    });
+    on_threads(kernels, threads, [&](int t) {
+      for (int level = t; level < kLevels; level += threads)
+        kernels.scatter(&field, buffers.data(), threads, table_grad, level);
+    });
+    more = false;
+    for (auto& buffer : buffers) {
+      more |= buffer.next_item < rays.n_items;
+      buffer.count = 0;
+    }
+  }
+  for (size_t i = 0; i < copy; i++) {
+    float sum = 0.0f;
+    for (int t = 0; t < threads; t++) sum += grads.floats()[copy_padded * (size_t)t + i];
+    flat_grad[i] = sum;
+  }
+}
+
+}  // namespace
+}  // namespace emogene
+
+using namespace emogene;
+
+EG_EXPORT int eg_has_isa(int isa) { return table(isa) != nullptr; }
+
+EG_EXPORT int64_t eg_gradient_floats(int64_t n_frames) { return (int64_t)kWeightFloats + n_frames * kHidden; }
+
+EG_EXPORT int eg_encode(int isa, const Field* field, const float* points, int64_t count, float* out) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  kernels->encode(field, points, count, out);
+  return kOk;
+}
+
+EG_EXPORT int eg_sums(int isa, int threads, const Field* field, Rays* rays, float* sums) {
+  const Kernels* kernels = table(isa);
+  if (const int status = check(*rays, kernels, threads)) return status;
+  Schedule schedule;
+  if (!schedule.make(*rays)) return kBadFrame;
+  rays->order = schedule.order.data();
+  rays->items = schedule.items.data();
+  rays->n_items = (int64_t)schedule.items.size() - 1;
+  Buffer scratch(kernels->scratch_bytes * (size_t)threads);
+  on_threads(*kernels, threads, [&](int t) {
+    kernels->sums(field, rays, sums, (char*)scratch.get() + kernels->scratch_bytes * (size_t)t, t, threads);
+  });
+  return kOk;
+}
+
+// flat_grad: [eg_gradient_floats(K)], overwritten; table_grad: [rows, 2], added to.
+EG_EXPORT int eg_sums_backward(int isa, int threads, const Field* field, Rays* rays, const float* sums_grad,
+                               float* flat_grad, float* table_grad) {
+  const Kernels* kernels = table(isa);
+  if (const int status = check(*rays, kernels, threads)) return status;
+  Schedule schedule;
+  if (!schedule.make(*rays)) return kBadFrame;
+  rays->order = schedule.order.data();
+  rays->items = schedule.items.data();
+  rays->n_items = (int64_t)schedule.items.size() - 1;
+  backward_phases(*kernels, *field, *rays, threads, flat_grad, table_grad,
+                  [&](int t, Gradients& grad, ScatterBuffer& buffer, void* scratch) {
+                    kernels->sums_backward(field, rays, sums_grad, &grad, &buffer, scratch, t, threads);
+                  });
+  return kOk;
+}
+
+EG_EXPORT int eg_mask(int isa, const Field* field, const uint8_t* wide, const float* warp, int64_t warp_side,
+                      uint8_t* out) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  kernels->mask(field, wide, warp, warp_side, out);
+  return kOk;
+}
+
+EG_EXPORT int eg_image(int isa, int threads, const Field* field, Image* image) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  if (threads < 1 || threads > kMaxThreads) return kBadThreads;
+  if (!(image->step > 0.0f)) return kBadStep;
+  int64_t next_tile = 0;
+  image->next_tile = &next_tile;
+  Buffer scratch(kernels->scratch_bytes * (size_t)threads);
+  on_threads(*kernels, threads, [&](int t) {
+    kernels->image(field, image, (char*)scratch.get() + kernels->scratch_bytes * (size_t)t, t, threads);
+  });
+  return kOk;
+}
+
+EG_EXPORT int eg_adam(int isa, int threads, float* value, float* mean, float* square, float* grad,
+                      uint16_t* packed, int64_t count, const float* settings) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  on_threads(*kernels, threads, [&](int t) {
+    const int64_t first = count / 16 * t / threads * 16;
+    const int64_t last = t == threads - 1 ? count : count / 16 * (t + 1) / threads * 16;
+    kernels->adam(value + first, mean + first, square + first, grad + first, packed ? packed + first : nullptr,
+                  last - first, settings);
+  });
+  return kOk;
+}

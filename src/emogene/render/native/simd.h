@@ -1,0 +1,130 @@
+// Vectors of EG_LANES floats by compiler extensions; intrinsics only where compilers do poorly.
+#pragma once
+#include <cstdint>
+#if EG_LANES >= 8
+#include <immintrin.h>
+#endif
+
+namespace emogene {
+namespace EG_NAMESPACE {
+
+constexpr int L = EG_LANES;
+typedef float vf __attribute__((vector_size(4 * EG_LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * EG_LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * EG_LANES)));
+
+template <class V, class T> static inline V load(const T* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class V, class T> static inline void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
+
+static inline vf splat(float x) { return x - vf{}; }
+static inline vi splat(int32_t x) { return x - vi{}; }
+static inline vu splat(uint32_t x) { return x - vu{}; }
+// The comparison is false for NaN, so vmax(NaN, b) = vmin(NaN, b) = b.
+static inline vf vmax(vf a, vf b) { return a > b ? a : b; }
+static inline vf vmin(vf a, vf b) { return a < b ? a : b; }
+static inline vi to_int(vf x) { return __builtin_convertvector(x, vi); }
+static inline vf to_float(vi x) { return __builtin_convertvector(x, vf); }
+static inline vf bits_to_float(vu x) { return (vf)x; }
+
+static inline vu gather(const uint32_t* base, vi index) {
+#if EG_LANES == 16
+  return (vu)_mm512_i32gather_epi32((__m512i)index, base, 4);
+#elif EG_LANES == 8
+  return (vu)_mm256_i32gather_epi32((const int*)base, (__m256i)index, 4);
+#else
+  vu v;
+  for (int j = 0; j < L; j++) v[j] = base[index[j]];
+  return v;
+#endif
+}
+static inline vf gather(const float* base, vi index) { return (vf)gather((const uint32_t*)base, index); }
+
+// Bit j is set when lane j of a comparison holds.
+static inline uint32_t lane_bits(vi mask) {
+#if EG_LANES == 16
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif EG_LANES == 8
+  return (uint32_t)_mm256_movemask_ps((__m256)mask);
+#else
+  uint32_t bits = 0;
+  for (int j = 0; j < L; j++) bits |= (uint32_t)(mask[j] & 1) << j;
+  return bits;
+#endif
+}
+
+static inline float sum_lanes(vf v) {
+#if EG_LANES == 16
+  return _mm512_reduce_add_ps((__m512)v);
+#else
+  float s = 0;
+  for (int j = 0; j < L; j++) s += v[j];
+  return s;
+#endif
+}
+
+// exp with relative error below 2e-7 on [-87, 88]; arguments outside are clamped, NaN gives exp(-87).
+static inline vf vexp(vf x) {
+  x = vmin(vmax(x, splat(-87.0f)), splat(88.0f));
+  const vf scaled = x * 1.44269504f;
+  const vi n = to_int(scaled + (scaled > 0.0f ? splat(0.5f) : splat(-0.5f)));
+  const vf whole = to_float(n);
+  const vf r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
+  vf p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * (vf)((n + 127) << 23);
+}
+
+// Pack to bf16 with rounding to nearest: a in the low half, b in the high half of each lane.
+static inline vu pack_bf16(vf a, vf b) {
+  return (((vu)a + 0x8000u) >> 16) | (((vu)b + 0x8000u) & 0xffff0000u);
+}
+
+// dst[c][r] = src[r][c] for rows x cols floats, multiples of 16.
+static inline void transpose16(const float* src, int src_stride, float* dst, int dst_stride) {
+#if EG_LANES == 16
+  __m512i r[16], t[16];
+  for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_si512(src + i * src_stride);
+  for (int i = 0; i < 8; i++) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 4; i++) {
+    _mm512_storeu_si512(dst + i * dst_stride, _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88));
+    _mm512_storeu_si512(dst + (i + 8) * dst_stride, _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd));
+    _mm512_storeu_si512(dst + (i + 4) * dst_stride, _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88));
+    _mm512_storeu_si512(dst + (i + 12) * dst_stride, _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd));
+  }
+#else
+  for (int c = 0; c < 16; c++)
+    for (int r = 0; r < 16; r++) dst[c * dst_stride + r] = src[r * src_stride + c];
+#endif
+}
+
+template <int ROWS, int COLS> static inline void transpose(const float* src, float* dst) {
+  for (int r = 0; r < ROWS; r += 16)
+    for (int c = 0; c < COLS; c += 16) transpose16(src + r * COLS + c, COLS, dst + c * ROWS + r, ROWS);
+}
+
+}  // namespace EG_NAMESPACE
+}  // namespace emogene
