@@ -119,7 +119,7 @@ def own_rigid_shape(points: FloatArray, rounds: int = 3) -> FloatArray:
     return np.asarray(shape, np.float32)
 
 
-def neutral_face(landmarks_cano: FloatArray, track: Track, share: float = 0.1) -> FloatArray:
+def neutral_face(landmarks_cano: FloatArray, track: Track, share: float = 0.08) -> FloatArray:
     """The relaxed face with shut lips and open eyes: median of the frames nearest to that, [68, 3].
 
     Args:
@@ -130,14 +130,11 @@ def neutral_face(landmarks_cano: FloatArray, track: Track, share: float = 0.1) -
     frames = np.flatnonzero(track.valid)
     landmarks, shapes = landmarks_cano[frames], track.blendshapes[frames]
     opening, width = lip_opening(landmarks), lip_width(landmarks)
-    # Shut, of middle width, and with little blendshape activity about the mouth (no smile, no pout).
-    strangeness = (
-        _spread(opening - np.quantile(opening, 0.05))
-        + _spread(np.abs(width - np.median(width)))
-        + _spread(shapes[:, MOUTH_SHAPES].sum(1))
-    )
+    # Of the shut mouths those of middle width with little blendshape activity: no smile, pout or press.
+    strangeness = _spread(np.abs(width - np.median(width))) + _spread(shapes[:, MOUTH_SHAPES].sum(1))
     n_used = min(len(frames), max(5, round(share * len(frames))))
-    calm = np.argsort(strangeness, kind="stable")[:n_used]
+    shut = opening <= np.sort(opening)[min(len(frames) - 1, 2 * n_used)]
+    calm = np.argsort(np.where(shut, strangeness, np.inf), kind="stable")[:n_used]
     neutral = np.median(landmarks[calm], axis=0)
     lids = eye_opening(landmarks).sum(-1)
     awake = lids >= np.quantile(lids, 0.4)

@@ -1,7 +1,8 @@
 """A person's video -> the clip folder that training needs (and, in `person`, the avatar).
 
     survey -> crop -> frames, sound -> track -> masks -> background
-                                         \\-> camera, pose, shape -> landmarks, eyes, neutral face
+                                             -> sync (the sound is shifted onto the lips)
+                                             -> camera, pose, shape -> landmarks, eyes, neutral face
 
 Every arrow is a step that is done once (see `capture.steps`); nothing holds the pictures in memory, so
 the peak is set by the masks at 64 kB per frame.
@@ -23,20 +24,22 @@ from emogene.capture.crop import SIZE_PX, choose_crop
 from emogene.capture.eyes import eye_stream
 from emogene.capture.masks import label, person_probabilities, steady
 from emogene.capture.pose import PoseConfig, fit_pose, mesh_in_head
+from emogene.capture.preflight import judge
 from emogene.capture.smoothing import find_cuts, thumbnail
 from emogene.capture.steps import Progress, Steps, no_progress
 from emogene.capture.survey import Survey, survey_video
+from emogene.capture.sync import delayed, measure_offset
 from emogene.capture.tracker import Track, track_frames
 from emogene.capture.tracks import sound_of
-from emogene.errors import UserError
+from emogene.errors import MediaError, UserError
 from emogene.geometry.landmarks import MESH_FROM_LANDMARK
 from emogene.io.audio import read_audio, write_wav
 from emogene.io.clip import Clip, open_clip, write_clip
 from emogene.io.files import sha256
-from emogene.io.images import read_rgb, write_mask, write_rgb
+from emogene.io.images import read_mask, read_rgb, write_mask, write_rgb
 from emogene.io.tensors import load_arrays, save_arrays
 from emogene.io.video import read_video
-from emogene.types import FPS, ByteArray
+from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray
 
 CAPTURE_VERSION = 1
 """Raise when a step's result changes, so that old work folders are not reused."""
@@ -49,6 +52,8 @@ class CaptureConfig:
     """What a clip shall be like."""
 
     size_px: int = SIZE_PX
+    strict: bool = True
+    """Refuse footage with errors (capture.preflight) before spending time on it."""
     pose: PoseConfig = field(default_factory=PoseConfig)
 
 
@@ -76,21 +81,25 @@ def create_clip(
     source = sha256(video) if Path(video).is_file() else ""
     survey_key = steps.run("survey", [CAPTURE_VERSION, source], lambda: _survey(steps, video))
     survey = Survey(**steps.facts("survey"))
+    audio = _sound(video, survey)
+    if config.strict:
+        judge(Path(video), survey, audio).raise_errors()
     frames_key = steps.run(
         "frames",
         [survey_key, config.size_px],
-        lambda: _frames(steps, video, survey, config.size_px),
-        outputs=[out / "audio.wav", out / "thumbs.safetensors"],
+        lambda: _frames(steps, video, survey, audio, config.size_px),
+        outputs=[out / "frames.wav", out / "thumbs.safetensors"],
     )
     facts = steps.facts("frames")
     job = _Job(steps, out, facts["n_frames"], facts["cuts"], config)
     track_key = steps.run("track", [frames_key], job.track, outputs=[out / "track.safetensors"])
     masks_key = steps.run("masks", [track_key], job.masks)
     plate_key = steps.run("background", [masks_key], job.background, outputs=[out / "background.png"])
+    sync_key = steps.run("sync", [track_key], job.sync)
     steps.run(
         "pose",
-        [track_key, plate_key, config.pose, about],
-        lambda: job.pose(source_sha256=source, crop=facts["crop"], **about),
+        [track_key, plate_key, sync_key, config.pose, about],
+        lambda: job.pose(source_sha256=source, crop=facts["crop"], **steps.facts("sync"), **about),
         outputs=[out / "clip.json", out / "arrays.safetensors"],
     )
     return open_clip(out)
@@ -100,13 +109,21 @@ def _survey(steps: Steps, video: Path) -> dict[str, Any]:
     return asdict(survey_video(video, steps.counted))
 
 
-def _frames(steps: Steps, video: Path, survey: Survey, size_px: int) -> dict[str, Any]:
+def _sound(video: Path, survey: Survey) -> Audio | None:
+    try:
+        return read_audio(video) if survey.has_audio else None
+    except MediaError:
+        return None
+
+
+def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size_px: int) -> dict[str, Any]:
     """Cut the square out of every 25 fps frame; write it, thumbnails and the sound."""
     boxes = survey.face_boxes()
     if not boxes:
         raise UserError(f"{video}: no face was found; film one person facing the camera in good light")
     crop = choose_crop(boxes, survey.width, survey.height)
-    audio = read_audio(video)
+    if audio is None:
+        audio = Audio(np.zeros(survey.n_frames * SAMPLES_PER_FRAME, np.float32))
     limit = max(1, round(audio.duration_s * FPS))
     thumbs = []
     (steps.folder / "frames").mkdir(parents=True, exist_ok=True)
@@ -117,7 +134,7 @@ def _frames(steps: Steps, video: Path, survey: Survey, size_px: int) -> dict[str
         frame = crop.cut(picture, size_px)
         write_rgb(steps.folder / "frames" / f"{index:06d}.jpg", frame, JPEG_QUALITY)
         thumbs.append(thumbnail(frame))
-    write_wav(steps.folder / "audio.wav", sound_of(audio, len(thumbs)))
+    write_wav(steps.folder / "frames.wav", sound_of(audio, len(thumbs)))
     stack = np.stack(thumbs)
     save_arrays(steps.folder / "thumbs.safetensors", {"thumbs": stack.astype(np.uint8)})
     return {"n_frames": len(thumbs), "cuts": find_cuts(stack), "crop": asdict(crop)}
@@ -165,13 +182,21 @@ class _Job:
         return {}
 
     def background(self) -> dict[str, Any]:
-        from emogene.io.images import read_mask
-
         chosen = np.unique(np.linspace(0, self.n_frames - 1, PLATE_FRAMES).astype(int))
         pairs = ((self.frame(i), read_mask(self.out / "masks" / f"{i:06d}.png")) for i in chosen)
         plate, seen_share = background_plate(self.steps.counted("background", pairs, len(chosen)))
         write_rgb(self.out / "background.png", plate)
         return {"seen_share": round(seen_share, 4)}
+
+    def sync(self) -> dict[str, Any]:
+        """Shift the sound onto the lips where the sync expert is sure that it is off."""
+        audio = read_audio(self.out / "frames.wav")
+        face = canonical_face(self.load_track())
+        offset = measure_offset(audio, face.landmarks_cano)
+        known = offset is not None and offset.is_known
+        frames = offset.frames if offset is not None and known and abs(offset.frames) > 1 else 0
+        write_wav(self.out / "audio.wav", delayed(audio, frames))
+        return {} if offset is None else {"audio_offset_frames": offset.frames, "sync": offset.confidence}
 
     def pose(self, **about: Any) -> dict[str, Any]:
         track = self.load_track()
