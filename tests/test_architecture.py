@@ -1,4 +1,4 @@
-"""The shape of the house: layers, sizes, forbidden imports, import time. Each rule has an empty allow-list."""
+"""The shape of the house: layers, sizes, forbidden imports, import time; allow-lists are empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole avatar of real classes at tiny size with random weights: for what must hold whatever was learned."""
+"""A whole avatar of real classes at tiny size with random weights, for what must hold untrained."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ def make(folder: Path) -> Avatar:
     face = neutral_face()
     rng = np.random.default_rng(0)
     bank = rng.normal(0, 0.02, (40, 68, 3)).astype(np.float32)
-    identity = Identity(
-        face, bank.std(0), np.quantile(bank, 0.03, 0), np.quantile(bank, 0.97, 0), bank
-    )
+    identity = Identity(face, bank.std(0), np.quantile(bank, 0.03, 0), np.quantile(bank, 0.97, 0), bank)
     camera = Camera(focal_px=4.0 * SIZE, cx_px=SIZE / 2, cy_px=SIZE / 2, width_px=SIZE, height_px=SIZE)
     config = PortraitConfig(
         camera=camera,

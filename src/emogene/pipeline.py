@@ -30,6 +30,7 @@ from emogene.motion.project import Projector
 from emogene.pose.eyelids import apply_eyes, with_emotion
 from emogene.pose.sampler import PoseSampler
 from emogene.pose.style import PoseStyle
+from emogene.render.code import WINDOW
 from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray, FloatArray, Frame, HeadPose, Motion
 
 ALIGNMENT = 8
@@ -81,6 +82,7 @@ class Session:
         self.seconds: dict[str, float] = defaultdict(float)
         self._speech = _Tail(self.stages.extractor.stream())
         self._prosody = _Tail(ProsodyStream())
+        self._seen: tuple[Motion, HeadPose] | None = None
         self._n_samples, self._next, self._ended = 0, 0, False
 
     def push_audio(self, samples: FloatArray) -> None:
@@ -116,9 +118,7 @@ class Session:
         while (block := self._ready_block()) is not None:
             first, last = block
             motion, pose = self._move(first, last)
-            images = self.avatar.portrait.render(
-                motion, pose, self.size, self.quality, background=self.background
-            )
+            images = self._render(motion, pose)
             for index in range(first, last):
                 with self._timed("render"):
                     image = next(images)
@@ -167,6 +167,22 @@ class Session:
             offsets = apply_eyes(offsets, neutral_face, eyes)
             eyes = with_emotion(eyes, emotional.eyes_delta[inside])
         return Motion(neutral_face + offsets, eyes), pose
+
+    def _render(self, motion: Motion, pose: HeadPose) -> Iterator[ByteArray]:
+        """Pictures of these frames; the renderer's landmark window reaches back into the last block."""
+        seen = self._seen
+        past = 0 if seen is None else len(seen[0])
+        if seen is not None:
+            motion = Motion(
+                np.concatenate([seen[0].landmarks_cano, motion.landmarks_cano]),
+                np.concatenate([seen[0].eyes, motion.eyes]),
+            )
+            pose = HeadPose(np.concatenate([seen[1].camera_from_head, pose.camera_from_head]))
+        recent = slice(-(WINDOW - 1), None)
+        self._seen = motion[recent], pose[recent]
+        return self.avatar.portrait.render(
+            motion, pose, self.size, self.quality, background=self.background, history=past
+        )
 
     def _forget(self, last: int) -> None:
         """Keep only what later windows can still ask for: memory stays flat over hours."""
