@@ -123,7 +123,7 @@ def observed_mask(cells: Tensor, warp: Tensor | None) -> Tensor:
 
 
 def widened(cells: Tensor) -> Tensor:
-    """Boolean cells that half a coarse cell, under a warp of slope up to one, may carry to an occupied one."""
+    """Cells [bool] that half a coarse cell, under a warp of slope up to one, can carry to occupied ones."""
     reach = max(1, round(cells.shape[0] / COARSE)) + 1
     wide = (cells > 0)[None].float()
     for _ in range(3):  # one axis at a time: a box maximum is separable

@@ -236,6 +236,28 @@ EG_EXPORT int eg_sums_backward(int isa, int threads, const Field* field, Rays* r
   return kOk;
 }
 
+// As eg_sums_backward for the fused loss; loss->total is the mean over rays.
+EG_EXPORT int eg_train(int isa, int threads, const Field* field, Rays* rays, Loss* loss, float* flat_grad,
+                       float* table_grad) {
+  const Kernels* kernels = table(isa);
+  if (const int status = check(*rays, kernels, threads)) return status;
+  Schedule schedule;
+  if (!schedule.make(*rays)) return kBadFrame;
+  rays->order = schedule.order.data();
+  rays->items = schedule.items.data();
+  rays->n_items = (int64_t)schedule.items.size() - 1;
+  std::vector<Loss> losses((size_t)threads, *loss);
+  for (auto& part : losses) part.total = 0.0;
+  backward_phases(*kernels, *field, *rays, threads, flat_grad, table_grad,
+                  [&](int t, Gradients& grad, ScatterBuffer& buffer, void* scratch) {
+                    kernels->train(field, rays, &losses[(size_t)t], &grad, &buffer, scratch, t, threads);
+                  });
+  double total = 0.0;
+  for (auto& part : losses) total += part.total;
+  loss->total = rays->count ? total / (double)rays->count : 0.0;
+  return kOk;
+}
+
 EG_EXPORT int eg_mask(int isa, const Field* field, const uint8_t* wide, const float* warp, int64_t warp_side,
                       uint8_t* out) {
   const Kernels* kernels = table(isa);

@@ -122,6 +122,20 @@ static inline void colour_layers(const Mlp& mlp, const float* in, float* hidden,
   layer<kHidden, kChannels, false>(mlp.c2t, mlp.d2, hidden, out);
 }
 
+// Gradient of the raw colour outputs -> gradient of the colour input [32][32 rays]; adds weight gradients.
+static inline void colour_backward(const Mlp& mlp, const float* in, const float* hidden, const float* d_out,
+                                   Gradients& grad, float* d_in, MlpScratch& s) {
+  add_row_sums<kChannels>(d_out, grad.d2);
+  transpose<kHidden, kBlock>(hidden, s.t);
+  add_outer<kHidden, kChannels>(d_out, s.t, grad.c2);
+  layer<kChannels, kHidden, false>(mlp.c2, nullptr, d_out, s.d2);
+  mask_relu<kHidden>(hidden, s.d2);
+  add_row_sums<kHidden>(s.d2, grad.d1);
+  transpose<32, kBlock>(in, s.t);
+  add_outer<32, kHidden>(s.d2, s.t, grad.c1);
+  layer<kHidden, 32, false>(mlp.c1, nullptr, s.d2, d_in);
+}
+
 // Gradient of geometry -> gradient of encoded; adds weight and bias gradients.
 static inline void backward_block(const Mlp& mlp, const float* encoded, const Activations& kept, const float* dy,
                                   Gradients& grad, float* bias1_grad, float* d_encoded, MlpScratch& s) {
