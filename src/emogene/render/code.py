@@ -72,7 +72,8 @@ class FrameCode(nn.Module):
         deviation = singular / np.sqrt(max(len(flat), 1))
         count = min(N_COMPONENTS, len(deviation))
         # Halfway to whitening: small components keep a say, noise is not blown up to size one.
-        scale = 1.0 / np.sqrt(np.maximum(deviation[:count] * deviation[0], 1e-12))
+        kept = deviation[:count] > 1e-3 * max(float(deviation[0]), 1e-9)
+        scale = kept / np.sqrt(np.maximum(deviation[:count] * deviation[0], 1e-12))
         basis = np.zeros((204, N_COMPONENTS), np.float32)
         basis[:, :count] = directions[:count].T * scale * weights[:, None]
         coordinates = (flat - mean) @ basis

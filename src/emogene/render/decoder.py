@@ -3,7 +3,7 @@
 All convolutions run at low resolution (a convolution at the full one is bound by memory, 45 % slower at
 equal arithmetic), PixelShuffle makes the pixels. The last convolution also sees the input and starts as
 bilinear interpolation of its colour, so the network only ever learns what interpolation misses.
-Colour is kept premultiplied and about zero (minus one half) because bfloat16 is finest there.
+Colour is premultiplied by alpha: an empty picture is exactly zero and the background comes afterwards.
 
 composite [B, 18, h, w] (16 channels premultiplied, head alpha, torso alpha), code [B, 32] -> [B, 4, 4h, 4w]
 """
@@ -48,7 +48,8 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.modulate.bias)
         with torch.no_grad():
             self.leave.weight.mul_(0.1)
-            nn.init.zeros_(self.leave.bias)
+            assert self.leave.bias is not None
+            self.leave.bias.zero_()
             _write_bilinear(self.leave.weight[:, width:])
 
     def forward(self, composite: Tensor, code: Tensor, draft: Tensor | float = 0.0) -> Tensor:
@@ -60,7 +61,7 @@ class Decoder(nn.Module):
             draft: 1 for the coarse grid of the draft quality, 0 for the standard one; a number or [B, 1].
 
         Returns:
-            [B, 4, 4h, 4w]: premultiplied rgb minus half the alpha's base, and alpha; see ``picture``.
+            [B, 4, 4h, 4w]: premultiplied rgb and alpha, not clamped.
         """
         flag = torch.as_tensor(draft, dtype=code.dtype, device=code.device).expand(len(code), 1)
         bias = self.modulate(torch.cat([code, flag], 1).to(self.modulate.weight.dtype))

@@ -6,6 +6,8 @@ terms ask for the right amount of detail instead of the right phase of it.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,28 +55,31 @@ def alpha_error(predicted: Tensor, target: Tensor, weight: Tensor | float = 1.0)
 
 
 class PatchCritic(nn.Module):
-    """Discriminator of 70-pixel neighbourhoods (Isola et al. 2017): patch [B, 3, H, W] -> scores."""
+    """Discriminator of 46-pixel neighbourhoods (Isola et al. 2017): patch [B, 3, H, W] -> scores."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
-        norm = nn.utils.parametrizations.spectral_norm
+        widths = (3, width, 2 * width, 2 * width, 1)
         self.layers = nn.ModuleList(
-            norm(nn.Conv2d(a, b, 4, stride, 1))
-            for a, b, stride in (
-                (3, width, 2),
-                (width, 2 * width, 2),
-                (2 * width, 2 * width, 2),
-                (2 * width, 1, 1),
-            )
+            nn.Conv2d(inputs, outputs, 4, 2, 1) for inputs, outputs in itertools.pairwise(widths)
         )
 
-    def forward(self, patch: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Scores of neighbourhoods, and the features on the way for feature matching."""
+    def forward(self, patch: Tensor, *, frozen: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Scores of neighbourhoods, and the features on the way for feature matching.
+
+        ``frozen``: gradients reach the patch but not the critic (the generator's side of the game).
+        """
         hidden, features = patch * 2 - 1, []
-        for layer in list(self.layers)[:-1]:
-            hidden = F.leaky_relu(layer(hidden), 0.2)
-            features.append(hidden)
-        return self.layers[-1](hidden), features
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+            weight, bias = layer.weight, layer.bias
+            if frozen:
+                weight, bias = weight.detach(), bias.detach()
+            hidden = F.conv2d(hidden, weight, bias, 2, 1)
+            if number + 1 < len(self.layers):
+                hidden = F.leaky_relu(hidden, 0.2)
+                features.append(hidden)
+        return hidden, features
 
 
 def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -134,7 +139,8 @@ class _Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.relu6(self.expand(x)) if self.expand is not None else x
         hidden = self.project(F.relu6(self.depthwise(hidden)))
-        return x + hidden if self.skip else hidden
+        result: Tensor = x + hidden if self.skip else hidden
+        return result
 
 
 def _folded(

@@ -5,7 +5,8 @@ twice the low resolution, and a per-pixel network turns them into colour, featur
 are no function of the head (a field on head pose alone reaches 21 dB on unseen frames, 25 with two free
 latents), so each training frame has its own latent; afterwards the latent rests at zero or is given.
 
-pose [B, 6], code [B, 32], latent [B, 4], xy [B, 2h, 2w, 2] in [-1, 1] -> channels [B, 16, h, w], alpha [B, 1, h, w]
+pose [B, 6], code [B, 32], latent [B, 4], xy [B, 2h, 2w, 2] in [-1, 1]
+    -> channels [B, 16, h, w], alpha [B, 1, h, w]
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def control_points() -> tuple[FloatArray, FloatArray]:
     Returns:
         blend [P, 68], rows sum to one; lip [P], 1 for control points of the lips, 0 elsewhere.
     """
-    rows: list[tuple[dict[int, float], float]] = [({i: 1.0}, float(48 <= i)) for i in range(N_LANDMARKS)]
+    rows: list[tuple[dict[int, float], float]] = [({i: 1.0}, float(i >= 48)) for i in range(N_LANDMARKS)]
 
     def between(a: int, b: int, parts: int, lip: float) -> None:
         for k in range(1, parts):
@@ -76,9 +76,8 @@ def control_points() -> tuple[FloatArray, FloatArray]:
             between(corner, jaw, 4, 0.0)
     for lip, nose in ((50, 31), (51, 33), (52, 35), (49, 31), (53, 35)):
         between(lip, nose, 3, 0.0)
-    for wing, jaws in ((31, (1, 2)), (35, (15, 14))):
-        for jaw in jaws:
-            between(wing, jaw, 4, 0.0)
+    for wing, jaw in ((31, 1), (31, 2), (35, 15), (35, 14)):
+        between(wing, jaw, 4, 0.0)
     blend = np.zeros((len(rows), N_LANDMARKS), np.float32)
     for row, (weights, _) in zip(blend, rows, strict=True):
         for index, weight in weights.items():

@@ -1,0 +1,265 @@
+"""Portrait: a trained renderer of one person, from landmarks and head pose to pictures with alpha.
+
+    portrait = Portrait.load(folder)
+    for image in portrait.render(motion, pose, size=512, quality="standard"):   # uint8 [H, W, 4]
+        ...
+
+Per frame: code and warp from the landmarks, the head field on a small pixel grid, the torso behind it,
+the decoder to four times that size, then rgba (straight alpha) or, when a background is given, rgb over it.
+
+Quality: ``draft`` decodes 64 -> 256 pixels, ``standard`` 128 -> 512, ``high`` the same with rays sampled
+twice as finely and followed to the end.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from emogene.errors import FormatError, UserError
+from emogene.io.files import atomic_path, check_format_version, read_json, write_json
+from emogene.io.images import read_rgb, resize, write_rgb
+from emogene.io.tensors import load_arrays
+from emogene.render.code import windows
+from emogene.render.decoder import SCALE
+from emogene.render.model import PortraitConfig, PortraitModel, layered
+from emogene.render.rays import camera_origin, pixel_directions
+from emogene.render.torso import picture_grid
+from emogene.types import ByteArray, Camera, FloatArray, HeadPose, Motion
+
+PORTRAIT_FORMAT = 1
+QUALITIES = ("draft", "standard", "high")
+BATCH = 8
+"""Frames whose codes, warps and torsos are made together."""
+TRAINING_ONLY = ("torso.latent", "head.occupancy.density", "head.occupancy.allowed")
+CLEAR = 0.02
+"""Alpha below which a pixel is taken as background; as far from one it is solid."""
+EDGE = 4
+"""Low pixels kept around the person when the decoder's input is cut out: its receptive field."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A person's trained renderer and the background they were filmed against."""
+
+    model: PortraitModel
+    background: ByteArray
+
+    @property
+    def camera(self) -> Camera:
+        """The view at full size."""
+        return self.model.config.camera
+
+    @classmethod
+    def load(cls, folder: Path) -> Portrait:
+        """Open a portrait folder."""
+        folder = Path(folder)
+        header = read_json(folder / "config.json")
+        check_format_version(header, PORTRAIT_FORMAT, folder / "config.json")
+        config = PortraitConfig.from_json(header["portrait"])
+        arrays = load_arrays(folder / "model.safetensors")
+        if "neutral" not in arrays:
+            raise FormatError(f"{folder} holds no portrait; create or copy the avatar again")
+        model = PortraitModel(config, arrays["neutral"].astype(np.float32))
+        state = {name: torch.from_numpy(_wide(array)) for name, array in arrays.items()}
+        own = model.state_dict()
+        # Per-frame latents are not kept: their mean is folded in when the portrait is saved.
+        needed = [name for name in own if own[name].numel() and name not in TRAINING_ONLY]
+        missing = [name for name in needed if name not in state]
+        if missing:
+            raise FormatError(f"{folder} lacks {missing[0]}; create or copy the avatar again")
+        model.code.appearance = torch.nn.Parameter(state["code.appearance"])
+        model.load_state_dict({name: state.get(name, own[name]) for name in own})
+        return cls(model.eval(), read_rgb(folder / "background.png"))
+
+    def save(self, folder: Path) -> None:
+        """Write config.json, model.safetensors (half precision) and background.png."""
+        folder = Path(folder)
+        state: dict[str, Tensor] = {}
+        for name, tensor in self.model.state_dict().items():
+            value = tensor.detach().cpu()
+            if name == "code.appearance":
+                value = self.model.code.mean_appearance().detach().cpu()
+            if value.numel() == 0 or name in TRAINING_ONLY:
+                continue
+            small = value.is_floating_point() and value.numel() > 8192
+            state[name] = value.to(torch.float16).contiguous() if small else value.contiguous().clone()
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder / "model.safetensors") as temporary:
+            save_file(state, temporary)
+        write_rgb(folder / "background.png", self.background)
+        header = {"format_version": PORTRAIT_FORMAT, "portrait": self.model.config.to_json()}
+        write_json(folder / "config.json", header)
+
+    def render(
+        self,
+        motion: Motion,
+        pose: HeadPose,
+        size: int = 512,
+        quality: str = "standard",
+        *,
+        background: ByteArray | None = None,
+        history: int = 0,
+    ) -> Iterator[ByteArray]:
+        """Render every frame.
+
+        Args:
+            motion: landmarks and eyes, canonical.
+            pose: camera_from_head of the same frames.
+            size: edge of the pictures in pixels.
+            quality: one of QUALITIES.
+            background: [size, size, 3] rgb to lay the person over; None: give alpha instead.
+            history: frames at the start that are not rendered: they only fill the landmark window.
+
+        Yields:
+            uint8 [size, size, 4] rgba with straight alpha, or [size, size, 3] rgb.
+        """
+        if quality not in QUALITIES:
+            raise UserError(f"quality must be one of {', '.join(QUALITIES)}, not {quality!r}")
+        if len(motion) != len(pose):
+            raise ValueError(f"motion has {len(motion)} frames, pose {len(pose)}")
+        behind = None if background is None else _planes(resize(background, size, size))
+        grid = _Grid.of(self.model.config, quality)
+        decoder = _Inference(self.model)
+        offsets = windows(torch.from_numpy(motion.landmarks_cano) - self.model.neutral)
+        eyes = torch.from_numpy(motion.eyes)
+        for start in range(history, len(motion), BATCH):
+            part = slice(start, start + BATCH)
+            for decoded in self._decoded(offsets[part], eyes[part], pose[part], grid, decoder):
+                yield _finish(_fit_size(decoded, size), behind)
+
+    def render_last(
+        self,
+        motion: Motion,
+        pose: HeadPose,
+        size: int = 512,
+        quality: str = "standard",
+        *,
+        background: ByteArray | None = None,
+    ) -> ByteArray:
+        """Render only the last frame; those before it are its landmark window."""
+        offsets = windows(torch.from_numpy(motion.landmarks_cano) - self.model.neutral)[-1:]
+        behind = None if background is None else _planes(resize(background, size, size))
+        grid = _Grid.of(self.model.config, quality)
+        eyes = torch.from_numpy(motion.eyes[-1:])
+        decoded = next(self._decoded(offsets, eyes, pose[-1:], grid, _Inference(self.model)))
+        return _finish(_fit_size(decoded, size), behind)
+
+    def _decoded(
+        self, offsets: Tensor, eyes: Tensor, pose: HeadPose, grid: _Grid, decoder: _Inference
+    ) -> Iterator[Tensor]:
+        """Premultiplied rgb and alpha [4, 4h, 4w] of each frame of a batch."""
+        model = self.model
+        with torch.inference_mode():
+            codes = model.code(offsets, eyes)
+            warps = model.warp(offsets[:, -1])
+            features = model.pose_features(torch.from_numpy(pose.camera_from_head))
+            latent = torch.zeros(len(codes), model.config.torso.latents)
+        for index, camera_from_head in enumerate(pose.camera_from_head):
+            with torch.inference_mode():
+                one = slice(index, index + 1)
+                torso, alpha = model.torso(features[one], codes[one], latent[one], grid.xy)
+                head, opacity = grid.head(model, camera_from_head, codes[index], warps[index])
+                composite = layered(head, opacity, torso, alpha)
+                yield decoder(composite, codes[one], grid.draft)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The low-resolution pixel grid of one quality."""
+
+    camera: Camera
+    pixels: FloatArray
+    xy: Tensor
+    step: float
+    stop: float
+    draft: float
+
+    @classmethod
+    def of(cls, config: PortraitConfig, quality: str) -> _Grid:
+        low = config.low // 2 if quality == "draft" else config.low
+        camera = config.camera.resized(low, low)
+        y, x = np.meshgrid(np.arange(low), np.arange(low), indexing="ij")
+        pixels = np.stack([x, y], -1).reshape(-1, 2).astype(np.float32) + 0.5
+        step = config.step * (0.5 if quality == "high" else 1.0)
+        stop = 1e-3 if quality == "high" else 1e-2
+        return cls(camera, pixels, picture_grid(low, low), step, stop, float(quality == "draft"))
+
+    def head(
+        self, model: PortraitModel, camera_from_head: FloatArray, code: Tensor, warp: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Field channels [1, 16, h, w] and opacity [1, 1, h, w] of one frame."""
+        height, width = self.camera.height_px, self.camera.width_px
+        directions = pixel_directions(self.camera, camera_from_head, self.pixels).view(height, width, 3)
+        origin = camera_origin(camera_from_head, model.config.box)
+        seen = model.head.render_image(origin, directions, code, warp, step=self.step, stop=self.stop)
+        return seen.channels.permute(2, 0, 1)[None], seen.opacity[None, None]
+
+
+class _Inference:
+    """The decoder in bfloat16 and channels-last, run only where the person is."""
+
+    def __init__(self, model: PortraitModel) -> None:
+        decoder = copy.deepcopy(model.decoder).to(torch.bfloat16)
+        self._decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, composite: Tensor, code: Tensor, draft: float) -> Tensor:
+        """[1, 18, h, w] -> [4, 4h, 4w] float32, zero where nobody is."""
+        _, _, height, width = composite.shape
+        result = torch.zeros(4, SCALE * height, SCALE * width)
+        covered = composite[0, -2:].sum(0) > 1 / 512
+        rows, columns = covered.any(1).nonzero()[:, 0], covered.any(0).nonzero()[:, 0]
+        if len(rows) == 0:
+            return result
+        top, bottom = max(int(rows[0]) - EDGE, 0), min(int(rows[-1]) + 1 + EDGE, height)
+        left, right = max(int(columns[0]) - EDGE, 0), min(int(columns[-1]) + 1 + EDGE, width)
+        cut = composite[:, :, top:bottom, left:right].to(torch.bfloat16)
+        cut = cut.contiguous(memory_format=torch.channels_last)
+        decoded = self._decoder(cut, code.to(torch.bfloat16), draft)[0]
+        result[:, SCALE * top : SCALE * bottom, SCALE * left : SCALE * right] = decoded
+        return result
+
+
+def _fit_size(decoded: Tensor, size: int) -> Tensor:
+    """Bring [4, H, W] to [4, size, size]."""
+    height = decoded.shape[-1]
+    if height == size:
+        return decoded
+    if height % size == 0:
+        return F.avg_pool2d(decoded[None], height // size)[0]
+    shrink = height > size
+    return F.interpolate(decoded[None], (size, size), mode="bilinear", antialias=shrink, align_corners=False)[
+        0
+    ]
+
+
+def _planes(image: ByteArray) -> Tensor:
+    """uint8 [H, W, 3] -> float [3, H, W] in 0..255."""
+    return torch.from_numpy(image).permute(2, 0, 1).float().contiguous()
+
+
+def _finish(decoded: Tensor, background: Tensor | None) -> ByteArray:
+    """Premultiplied [4, H, W] in 0..1 -> uint8 rgba, or rgb over the background."""
+    with torch.inference_mode():
+        # What is nearly clear is clear, and no channel may be brighter than its alpha allows.
+        alpha = ((decoded[3:] - CLEAR) / (1 - 2 * CLEAR)).clamp(0.0, 1.0)
+        colour = torch.minimum(decoded[:3], alpha)
+        if background is not None:
+            picture = torch.addcmul(colour * 255.0, 1.0 - alpha, background)
+        else:
+            colour = colour / alpha.clamp(min=1 / 64)
+            picture = torch.cat([colour, alpha]) * 255.0
+        return picture.add_(0.5).clamp_(0.0, 255.0).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Half precision on disk, single in memory."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array

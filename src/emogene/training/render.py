@@ -1,0 +1,509 @@
+"""Train a person's portrait: head field, torso and decoder together, from a clip folder.
+
+    portrait = train_portrait(clip, out, standard(), minutes=15)
+
+Two runs in one folder, each resumable at any time:
+    warmup/  the field alone, on scattered low-resolution rays: geometry and colour, quickly
+    joint/   field, torso and decoder on patches: 32 x 32 rays become 128 x 128 pixels; colour, edges,
+             texture, perceptual and (late) adversarial losses on the decoded patch reach every part
+
+Masks say what is head, torso and background. Half of the patches lie on mouth and eyes: errors there are
+what people see, and a mouth judged by its mean error alone learns to stay shut and blurred.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from emogene.errors import AssetError
+from emogene.io.clip import Clip
+from emogene.io.files import atomic_folder, read_json, write_json
+from emogene.render.code import WINDOW
+from emogene.render.decoder import DecoderConfig
+from emogene.render.field import FieldConfig
+from emogene.render.losses import (
+    PatchCritic,
+    Perceptual,
+    alpha_error,
+    charbonnier,
+    critic_loss,
+    gradients,
+    texture,
+)
+from emogene.render.model import PortraitConfig, PortraitModel, layered
+from emogene.render.portrait import Portrait
+from emogene.render.rays import camera_origin, pixel_directions
+from emogene.render.torso import TorsoConfig
+from emogene.training.loop import Hooks, LoopConfig, train
+from emogene.training.render_frames import Frames, neutral_of, open_frames
+from emogene.training.render_patches import Patch, PatchSampler, RaySampler
+from emogene.training.render_space import fit_box, visual_hull
+from emogene.types import FloatArray
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[str, int, int, float], None]
+"""Called with (stage, done, in all, seconds left)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderRecipe:
+    """How a portrait is trained."""
+
+    low: int = 128
+    """Edge of the feature picture; the portrait is made at four times that."""
+    max_frames: int = 2000
+    warmup_steps: int = 1500
+    warmup_rays: int = 8192
+    warmup_frames: int = 8
+    joint_steps: int = 6000
+    patch: int = 32
+    patches: int = 2
+    """Patches per step, each of its own frame."""
+    focus: tuple[float, float, float, float] = (0.36, 0.16, 0.33, 0.15)
+    """Share of patches on mouth, eyes, head, torso."""
+    draft_share: float = 0.12
+    """Share of steps at the draft quality's grid."""
+    step: float = 1 / 72
+    """Ray sample distance, cube lengths."""
+    edge_weight: float = 1.0
+    texture_weight: float = 0.03
+    perceptual_weight: float = 0.08
+    critic_weight: float = 0.02
+    critic_start: float = 0.5
+    """Share of the joint steps after which the critic takes part; 1: never."""
+    field_rate: float = 1e-2
+    network_rate: float = 2e-3
+    decoder_rate: float = 1e-3
+    latent_drop: float = 0.3
+    """Share of patches rendered with mean latents, as they are after training."""
+    head: FieldConfig = field(default_factory=FieldConfig)
+    torso: TorsoConfig = field(default_factory=TorsoConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    checkpoint_every: int = 500
+    preview_every: int = 1000
+    seed: int = 0
+
+
+def tiny() -> RenderRecipe:
+    """Seconds: for tests."""
+    return RenderRecipe(
+        low=32,
+        max_frames=64,
+        warmup_steps=60,
+        warmup_rays=512,
+        warmup_frames=4,
+        joint_steps=60,
+        patch=16,
+        patches=1,
+        step=1 / 32,
+        critic_start=0.5,
+        perceptual_weight=0.0,
+        head=FieldConfig(levels=6, log2_table=11, finest=64, hidden=32, occupancy=32),
+        torso=TorsoConfig(plane=64, knots=6, hidden=24),
+        decoder=DecoderConfig(width=24, depth=2),
+        checkpoint_every=30,
+        preview_every=60,
+    )
+
+
+def standard() -> RenderRecipe:
+    """About fifteen minutes on two cores."""
+    return RenderRecipe()
+
+
+def high() -> RenderRecipe:
+    """About two hours on two cores."""
+    return RenderRecipe(warmup_steps=4000, joint_steps=40_000, max_frames=4500, critic_start=0.4)
+
+
+def paper() -> RenderRecipe:
+    """Sizes and weights near RAD-NeRF with super-resolution as EmoGene used it (paper 1.7); days on a CPU."""
+    return RenderRecipe(
+        max_frames=13_000,
+        warmup_steps=200_000,
+        warmup_rays=65_536,
+        joint_steps=200_000,
+        patch=64,
+        patches=1,
+        step=1 / 128,
+        texture_weight=0.0,
+        edge_weight=0.0,
+        perceptual_weight=0.05,
+        critic_start=1.0,
+        field_rate=5e-3,
+        network_rate=5e-4,
+        head=FieldConfig(log2_table=16, finest=2048, occupancy=128),
+        decoder=DecoderConfig(width=128, depth=4),
+    )
+
+
+RECIPES = {"tiny": tiny, "standard": standard, "high": high, "paper": paper}
+
+
+def train_portrait(
+    clip: Clip,
+    out: Path,
+    recipe: RenderRecipe | None = None,
+    *,
+    neutral_cano: FloatArray | None = None,
+    minutes: float = 0.0,
+    report: Report | None = None,
+) -> Portrait:
+    """Train, or go on training, the portrait of a clip's person.
+
+    Args:
+        clip: frames, masks, head pose and landmarks of one person.
+        out: run folder; ``out/portrait`` is the result, ``out/preview.png`` its latest look.
+        recipe: sizes and schedule; None: ``standard()``.
+        neutral_cano: [68, 3] neutral face; None: found in the clip.
+        minutes: fit the schedule to so much time on this machine; 0: the recipe's steps.
+        report: progress.
+
+    Returns:
+        The trained portrait, also saved in ``out/portrait``.
+    """
+    recipe = recipe or standard()
+    frames = open_frames(
+        clip,
+        out / "frames",
+        low=recipe.low,
+        max_frames=recipe.max_frames,
+        progress=None if report is None else lambda done, total: report("frames", done, total, 0.0),
+    )
+    neutral = neutral_of(clip) if neutral_cano is None else neutral_cano
+    trainer = PortraitTrainer(frames, neutral, recipe)
+    recipe = _planned(trainer, out / "plan.json", minutes)
+    trainer.recipe = recipe
+    trainer.warm_up(out / "warmup", report)
+    trainer.join(out / "joint", out / "preview.png", report)
+    portrait = trainer.portrait()
+    with atomic_folder(out / "portrait") as folder:
+        portrait.save(folder)
+    return portrait
+
+
+def _planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecipe:
+    """Steps that fit the time, measured once and then kept so that a resumed run has the same schedule."""
+    recipe = trainer.recipe
+    if minutes <= 0:
+        return recipe
+    if not path.exists():
+        warm, joint = trainer.seconds_per_step()
+        share = 0.2 * minutes * 60
+        plan = {
+            "warmup_steps": int(np.clip(share / warm, 50, recipe.warmup_steps)),
+            "joint_steps": max(50, int((minutes * 60 - share) / joint)),
+        }
+        write_json(path, plan)
+        log.info("%.3f s per warm-up step, %.3f s per joint step: %s", warm, joint, plan)
+    plan = read_json(path)
+    return replace(recipe, warmup_steps=int(plan["warmup_steps"]), joint_steps=int(plan["joint_steps"]))
+
+
+class _Trained(nn.Module):
+    """What a checkpoint holds: the portrait and its critic."""
+
+    def __init__(self, model: PortraitModel) -> None:
+        super().__init__()
+        self.model = model
+        self.critic = PatchCritic()
+
+
+class PortraitTrainer:
+    """The model, its data and the two kinds of step."""
+
+    def __init__(self, frames: Frames, neutral: FloatArray, recipe: RenderRecipe) -> None:
+        self.frames, self.recipe = frames, recipe
+        torch.manual_seed(recipe.seed)
+        box = fit_box(frames)
+        config = PortraitConfig(
+            camera=frames.camera,
+            box=box,
+            low=recipe.low,
+            step=recipe.step,
+            head=recipe.head,
+            torso=recipe.torso,
+            decoder=recipe.decoder,
+        )
+        self.model = PortraitModel(config, neutral, len(frames))
+        seen = slice(0, frames.n_train)
+        self.model.fit(frames.landmarks[seen] - neutral, frames.pose[seen])
+        self.model.head.occupancy.restrict(visual_hull(frames, box, recipe.head.occupancy))
+        self.offsets = torch.from_numpy(frames.windows - neutral)
+        self.eyes = torch.from_numpy(frames.eyes)
+        self.poses = torch.from_numpy(frames.pose)
+        self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
+        self.patches = PatchSampler(frames, recipe.patch, recipe.patches, recipe.focus)
+        self.trained = _Trained(self.model)
+        self.perceptual = _perceptual() if recipe.perceptual_weight > 0 else None
+
+    def portrait(self) -> Portrait:
+        return Portrait(self.model.eval(), self.frames.background)
+
+    # Warm-up: the field on rays
+
+    def warm_up(self, folder: Path, report: Report | None) -> None:
+        """Train the field (and codes) alone."""
+        recipe, head = self.recipe, self.model.head
+        optimizer = torch.optim.Adam(
+            [
+                {"params": [head.table], "lr": recipe.field_rate},
+                {
+                    "params": [p for n, p in head.named_parameters() if n != "table"],
+                    "lr": recipe.network_rate,
+                },
+                {"params": list(self.model.code.parameters()), "lr": 0.5 * recipe.network_rate},
+            ],
+            betas=(0.9, 0.99),
+            eps=1e-15,
+        )
+        config = self._loop(recipe.warmup_steps, warmup=20, final_rate=0.2)
+        hooks = Hooks(
+            optimizer=optimizer, about={"stage": "portrait warm-up"}, progress=_named("field", report)
+        )
+        train(folder, self.model, self.warm_step, config, hooks)
+
+    def warm_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
+        """Colour, coverage and sharpness of scattered rays."""
+        model = self.model
+        batch = self.rays.draw(rng)
+        codes = self.codes(batch.frames)
+        warps = model.warp(self.offsets[batch.frames, -1])
+        if index % 16 == 0:
+            # Early on every cell is asked, later a part: densities change slowly then.
+            model.head.update_occupancy(codes.detach(), 1.0 if index < 64 else 0.25)
+        origins, directions = self._rays(batch.frames, batch.pixels)
+        owner = torch.arange(len(batch.frames)).repeat_interleave(batch.pixels.shape[1])
+        jitter = torch.rand(len(owner))
+        seen = model.head.render_rays(
+            origins, directions, owner, codes, warps, step=self.recipe.step, jitter=jitter
+        )
+        behind = torch.rand(len(owner), 3)
+        cover = batch.cover[:, None]
+        target = batch.rgb * cover + (1 - cover) * behind
+        shown = seen.channels[:, :3] + (1 - seen.opacity[:, None]) * behind
+        weight = 1.0 - 0.7 * ((batch.cover > 0) & (batch.cover < 1)).float()
+        colour = ((shown - target) ** 2 * weight[:, None]).mean()
+        spread = seen.spread.mean()
+        haze = (seen.opacity * (1 - seen.opacity)).mean()
+        latents = (model.code.appearance[batch.frames] ** 2).mean()
+        loss = colour + 0.3 * spread + 2e-3 * haze + 1e-3 * latents
+        return {"loss": loss, "mse": colour, "spread": spread}
+
+    # Joint training on patches
+
+    def join(self, folder: Path, preview: Path, report: Report | None) -> None:
+        """Train everything on patches."""
+        from emogene.training.render_preview import scores, write_sheet
+
+        recipe = self.recipe
+
+        def show(place: Path) -> None:
+            write_sheet(place / "sheet.jpg", self.portrait(), self.frames)
+            write_sheet(preview, self.portrait(), self.frames)
+            self.model.train()
+
+        hooks = Hooks(
+            optimizer=self._joint_optimizer(),
+            validate=lambda: scores(self.portrait(), self.frames),
+            preview=show,
+            about={"stage": "portrait"},
+            progress=_named("portrait", report),
+        )
+        train(folder, self.trained, self.joint_step, self._loop(recipe.joint_steps), hooks)
+
+    def _joint_optimizer(self) -> torch.optim.Optimizer:
+        recipe, model = self.recipe, self.model
+        networks = [p for n, p in model.head.named_parameters() if n != "table"]
+        torso = [p for n, p in model.torso.named_parameters() if n not in ("plane", "latent")]
+        groups = [
+            {"params": [model.head.table], "lr": 0.4 * recipe.field_rate},
+            {"params": networks, "lr": 0.5 * recipe.network_rate},
+            {"params": list(model.code.parameters()), "lr": 0.5 * recipe.network_rate},
+            {"params": [model.torso.plane], "lr": recipe.field_rate},
+            {"params": torso, "lr": recipe.network_rate},
+            {"params": [model.torso.latent], "lr": 2 * recipe.network_rate},
+            {"params": list(model.decoder.parameters()), "lr": recipe.decoder_rate},
+            {"params": list(self.trained.critic.parameters()), "lr": 0.3 * recipe.decoder_rate},
+        ]
+        return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+
+    def joint_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
+        """All losses of a few decoded patches."""
+        recipe = self.recipe
+        draft = bool(rng.random() < recipe.draft_share)
+        patch = self.patches.draw(rng, draft)
+        codes = self.codes(patch.frames, rng)
+        if index % 32 == 0:
+            self.model.head.update_occupancy(codes.detach(), 0.25)
+        composite, extras = self._composite(patch, codes, rng)
+        # The head keeps its coverage, the decoder its own: detail never has to come from bent geometry.
+        with torch.autocast("cpu", torch.bfloat16):
+            decoded = self.model.decoder(composite, codes, float(draft))
+        losses = self._picture_losses(decoded.float(), patch, index)
+        losses |= self._layer_losses(composite, extras, patch)
+        total = sum(losses.values(), torch.zeros(()))
+        return {"loss": total, **losses}
+
+    def _composite(
+        self, patch: Patch, codes: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Low-resolution composite [B, 18, h, w] of patches, and the layers' coverage."""
+        model, edge = self.model, self.recipe.patch
+        count = len(patch.frames)
+        origins, directions = self._rays(patch.frames, patch.pixels)
+        owner = torch.arange(count).repeat_interleave(edge * edge)
+        warps = model.warp(self.offsets[patch.frames, -1])
+        seen = model.head.render_rays(
+            origins, directions, owner, codes, warps, step=self.recipe.step, jitter=torch.rand(len(owner))
+        )
+        head = seen.channels.view(count, edge, edge, -1).permute(0, 3, 1, 2)
+        opacity = seen.opacity.view(count, 1, edge, edge)
+        keep = torch.from_numpy(rng.random(count) >= self.recipe.latent_drop).float()[:, None]
+        latent = model.torso.latent[patch.frames] * keep
+        features = model.pose_features(self.poses[patch.frames])
+        torso, alpha = model.torso(features, codes, latent, patch.xy)
+        extras = {
+            "opacity": opacity,
+            "alpha": alpha,
+            "spread": seen.spread.mean(),
+            "latent": (latent**2).mean() + (model.code.appearance[patch.frames] ** 2).mean(),
+        }
+        return layered(head, opacity, torso, alpha), extras
+
+    def _picture_losses(self, decoded: Tensor, patch: Patch, index: int) -> dict[str, Tensor]:
+        """Losses on the decoded patch, away from its border where the decoder saw no neighbours."""
+        recipe = self.recipe
+        inner = slice(8, -8)
+        decoded = decoded[..., inner, inner]
+        target, plate = patch.rgb[..., inner, inner], patch.plate[..., inner, inner]
+        cover, person = patch.cover[..., inner, inner], patch.person[..., inner, inner]
+        alpha = decoded[:, 3:]
+        shown = decoded[:, :3] + (1 - alpha) * plate
+        # Far from the person the plate itself is wanted: the real background may differ from it.
+        target = torch.where(person > 0, target, plate)
+        losses = {
+            "colour": charbonnier(shown, target, 0.3 + 0.7 * person),
+            "edges": recipe.edge_weight * gradients(shown, target, person),
+            "alpha": 0.2 * ((alpha - cover) ** 2).mean(),
+        }
+        if recipe.texture_weight:
+            losses["texture"] = recipe.texture_weight * texture(shown, target, person)
+        if self.perceptual is not None:
+            with torch.autocast("cpu", torch.bfloat16):
+                losses["perceptual"] = recipe.perceptual_weight * self.perceptual(shown, target)
+        if index >= recipe.critic_start * recipe.joint_steps:
+            losses |= self._critic_losses(shown, target)
+        return losses
+
+    def _critic_losses(self, shown: Tensor, target: Tensor) -> dict[str, Tensor]:
+        critic = self.trained.critic
+        with torch.autocast("cpu", torch.bfloat16):
+            real, real_maps = critic(target)
+            fake, _ = critic(shown.detach())
+            fooled, maps = critic(shown, frozen=True)
+        matched = sum(
+            (F.l1_loss(a, b.detach()) for a, b in zip(maps, real_maps, strict=True)), torch.zeros(())
+        )
+        weight = self.recipe.critic_weight
+        return {
+            "critic": critic_loss(real.float(), fake.float()),
+            "fool": weight * -fooled.float().mean(),
+            "match": weight * matched.float(),
+        }
+
+    def _layer_losses(self, composite: Tensor, extras: dict[str, Tensor], patch: Patch) -> dict[str, Tensor]:
+        """Low-resolution colour and the masks' say on which layer is seen."""
+        low_cover = patch.low_cover
+        visible = low_cover.sum(1, keepdim=True)
+        shown = composite[:, :3] + (1 - composite[:, -2:].sum(1, keepdim=True)) * patch.low_plate
+        # Behind the head the torso may be anything; elsewhere the mask knows it.
+        known = (low_cover[:, :1] < 0.02).float()
+        return {
+            "low": 0.5 * charbonnier(shown, patch.low_rgb, (visible > 0).float()),
+            "head_mask": 0.03 * alpha_error(extras["opacity"], low_cover[:, :1]),
+            "torso_mask": 0.03 * alpha_error(extras["alpha"], low_cover[:, 1:], known),
+            "spread": 0.1 * extras["spread"],
+            "latent": 1e-3 * extras["latent"],
+        }
+
+    # Shared parts
+
+    def codes(self, frames: Tensor, rng: np.random.Generator | None = None) -> Tensor:
+        """Codes [B, 32] of training frames, some with the mean appearance."""
+        own = self.model.code.appearance[frames]
+        if rng is not None:
+            keep = torch.from_numpy(rng.random(len(frames)) >= self.recipe.latent_drop).float()[:, None]
+            own = own * keep + self.model.code.mean_appearance().detach() * (1 - keep)
+        assert self.offsets.shape[1] == WINDOW
+        codes: Tensor = self.model.code(self.offsets[frames], self.eyes[frames], own)
+        return codes
+
+    def _rays(self, frames: Tensor, pixels: FloatArray) -> tuple[Tensor, Tensor]:
+        """Origins and directions [B P, 3] through pixels [B, P, 2] of frames."""
+        origins, directions = [], []
+        for frame, pixel in zip(frames.tolist(), pixels, strict=True):
+            pose = self.frames.pose[frame]
+            directions.append(pixel_directions(self.frames.camera, pose, pixel))
+            origins.append(camera_origin(pose, self.model.config.box).expand(len(pixel), 3))
+        return torch.cat(origins), torch.cat(directions)
+
+    def seconds_per_step(self) -> tuple[float, float]:
+        """Time of a warm-up and of a joint step on this machine, without changing the model."""
+        state = torch.get_rng_state()
+        cells = {k: v.clone() for k, v in self.model.head.occupancy.state_dict().items()}
+        took = []
+        for step, first in ((self.warm_step, 1), (self.joint_step, 1)):
+            times = []
+            for trial in range(4):
+                start = time.perf_counter()
+                loss = step(first + trial, np.random.default_rng(trial))["loss"]
+                assert isinstance(loss, Tensor)
+                loss.backward()  # type: ignore[no-untyped-call]
+                times.append(time.perf_counter() - start)
+            took.append(float(np.median(times)))
+        self.trained.zero_grad(set_to_none=True)
+        self.model.head.occupancy.load_state_dict(cells)
+        torch.set_rng_state(state)
+        return took[0], took[1]
+
+    def _loop(self, steps: int, *, warmup: int = 50, final_rate: float = 0.03) -> LoopConfig:
+        recipe = self.recipe
+        return LoopConfig(
+            steps=steps,
+            warmup=min(warmup, max(1, steps // 4)),
+            final_rate=final_rate,
+            clip_norm=0.0,
+            seed=recipe.seed,
+            checkpoint_every=recipe.checkpoint_every,
+            validate_every=recipe.preview_every,
+        )
+
+
+def _perceptual() -> Perceptual | None:
+    """The perceptual distance, or None where its weights cannot be had."""
+    from emogene.assets import fetch
+    from emogene.io.torch_legacy import read_legacy_tensors
+
+    try:
+        arrays = read_legacy_tensors(fetch("efficientnet-lite0"))
+    except AssetError as error:
+        log.warning("training without the perceptual loss: %s", error)
+        return None
+    return Perceptual({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _named(stage: str, report: Report | None) -> Callable[[int, int, float], None] | None:
+    if report is None:
+        return None
+    return lambda done, total, left: report(stage, done, total, left)

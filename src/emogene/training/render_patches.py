@@ -1,0 +1,170 @@
+"""What the renderer is trained on: scattered rays for the warm-up, square patches for the joint stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emogene.geometry.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
+from emogene.training.render_frames import Frames
+from emogene.types import FloatArray
+
+Cells = NDArray[np.int64]
+
+SCALE = 4
+"""Picture pixels per standard low-resolution pixel."""
+
+
+@dataclass(frozen=True)
+class Rays:
+    """P rays of each of B frames: frames [B], pixels [B, P, 2] px, rgb [B P, 3], head cover [B P]."""
+
+    frames: Tensor
+    pixels: FloatArray
+    rgb: Tensor
+    cover: Tensor
+
+
+class RaySampler:
+    """Low-resolution pixels in and around the head, mouth and eyes more often."""
+
+    def __init__(self, frames: Frames, n_rays: int, n_frames: int) -> None:
+        self._frames, self._n_frames = frames, n_frames
+        self._per_frame = n_rays // n_frames
+
+    def draw(self, rng: np.random.Generator) -> Rays:
+        """A batch of rays of random training frames."""
+        chosen = rng.integers(0, self._frames.n_train, self._n_frames)
+        cells = np.stack([self._cells(int(frame), rng) for frame in chosen])
+        column, row = cells[..., 0], cells[..., 1]
+        picked = np.broadcast_to(chosen[:, None], row.shape)
+        rgb = self._frames.low_rgb[picked, row, column].reshape(-1, 3)
+        cover = self._frames.low_cover[picked, row, column, 0].reshape(-1)
+        return Rays(
+            torch.from_numpy(chosen),
+            (cells * SCALE + SCALE / 2).astype(np.float32),
+            torch.from_numpy(rgb).float() / 255,
+            torch.from_numpy(cover).float() / 255,
+        )
+
+    def _cells(self, frame: int, rng: np.random.Generator) -> Cells:
+        """Low-resolution cells [P, 2] (x, y) of one frame."""
+        low = self._frames.low_cover.shape[1]
+        cover = torch.from_numpy(self._frames.low_cover[frame, :, :, 0].astype(np.float32))
+        near = np.flatnonzero(F.max_pool2d(cover[None, None], 7, 1, 3).numpy().ravel() > 0)
+        n_mouth, n_eyes = int(0.2 * self._per_frame), int(0.12 * self._per_frame)
+        n_head = self._per_frame - n_mouth - n_eyes
+        flat = near[rng.integers(0, len(near), n_head)] if len(near) else rng.integers(0, low * low, n_head)
+        head = np.stack([flat % low, flat // low], -1)
+        points = np.asarray(self._frames.project(frame) / SCALE, np.float32)
+        mouth = _around(points[MOUTH], n_mouth, 1.5, rng)
+        eye = points[LEFT_EYE if rng.random() < 0.5 else RIGHT_EYE]
+        cells = np.concatenate([head, mouth, _around(eye, n_eyes, 1.8, rng)])
+        return np.asarray(np.clip(cells, 0, low - 1), np.int64)
+
+
+def _around(points: FloatArray, count: int, factor: float, rng: np.random.Generator) -> Cells:
+    """Random places [count, 2] in a box around points, ``factor`` times as wide as they are."""
+    width = float(points[:, 0].max() - points[:, 0].min()) * factor
+    offset = (rng.random((count, 2)) - 0.5) * (width, 0.8 * width)
+    return np.asarray(np.floor(points.mean(0) + offset), np.int64)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """B patches of e x e low-resolution pixels.
+
+    frames: [B]. pixels: [B, e e, 2] ray positions in px. xy: [B, 2e, 2e, 2] torso samples in [-1, 1].
+    rgb, plate: [B, 3, 4e, 4e] the frame and the background alone. cover: [B, 1, 4e, 4e] the person's soft
+    mask. person: [B, 1, 4e, 4e] 1 in and near the person. low_rgb, low_plate: [B, 3, e, e].
+    low_cover: [B, 2, e, e] shares of head and torso.
+    """
+
+    frames: Tensor
+    pixels: FloatArray
+    xy: Tensor
+    rgb: Tensor
+    plate: Tensor
+    cover: Tensor
+    person: Tensor
+    low_rgb: Tensor
+    low_plate: Tensor
+    low_cover: Tensor
+
+
+class PatchSampler:
+    """Random patches, at any pixel offset, centred on mouth, eyes, head or torso by given shares."""
+
+    def __init__(
+        self, frames: Frames, edge: int, count: int, focus: tuple[float, float, float, float]
+    ) -> None:
+        self._frames, self._edge, self._count = frames, edge, count
+        self._focus = np.array(focus) / sum(focus)
+
+    def draw(self, rng: np.random.Generator, draft: bool) -> Patch:
+        """A batch; ``draft``: of the grid with half as many pixels, so patches cover twice the width."""
+        size = self._frames.rgb.shape[1]
+        block = 2 * SCALE if draft else SCALE
+        span = min(block * self._edge, size)
+        chosen = rng.integers(0, self._frames.n_train, self._count)
+        corners = np.stack([self._corner(int(frame), span, size, rng) for frame in chosen])
+        places = list(zip(chosen.tolist(), corners, strict=True))
+        rgb = _stack([_cut(self._frames.rgb[frame], corner, span) for frame, corner in places])
+        labels = _stack([_cut(self._frames.labels[frame], corner, span) for frame, corner in places])
+        plate = _stack([_cut(self._frames.background, corner, span) for corner in corners])
+        parts = torch.stack([labels == 1, labels == 2], 1).float()
+        person = parts.sum(1, keepdim=True)
+        rgb, plate = (image.permute(0, 3, 1, 2).float() / 255 for image in (rgb, plate))
+        half = block // SCALE
+        soft = F.avg_pool2d(F.pad(person, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        centre = (np.arange(self._edge) + 0.5) * block
+        fine = (torch.arange(2 * self._edge) + 0.5) * (block / 2)
+        start = torch.from_numpy(corners).float()
+        x, y = (start[:, axis, None] + fine for axis in (0, 1))
+        shape = (self._count, len(fine), len(fine))
+        xy = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
+        grid = np.stack(np.meshgrid(centre, centre, indexing="xy"), -1).reshape(-1, 2)
+        return Patch(
+            frames=torch.from_numpy(chosen),
+            pixels=(corners[:, None] + grid).astype(np.float32),
+            xy=xy * (2 / size) - 1,
+            rgb=F.avg_pool2d(rgb, half),
+            plate=F.avg_pool2d(plate, half),
+            cover=F.avg_pool2d(soft, half),
+            person=F.avg_pool2d(F.max_pool2d(person, 17, 1, 8), half),
+            low_rgb=F.avg_pool2d(rgb, block),
+            low_plate=F.avg_pool2d(plate, block),
+            low_cover=F.avg_pool2d(parts, block),
+        )
+
+    def _corner(self, frame: int, span: int, size: int, rng: np.random.Generator) -> Cells:
+        """Upper left pixel (x, y) of a patch."""
+        kind = int(rng.choice(4, p=self._focus))
+        points = self._frames.project(frame)
+        if kind == 0:
+            center = points[MOUTH].mean(0) + rng.normal(0, 0.12 * span, 2)
+        elif kind == 1:
+            eye = points[LEFT_EYE if rng.random() < 0.5 else RIGHT_EYE].mean(0)
+            center = eye + rng.normal(0, 0.12 * span, 2)
+        else:
+            cover = self._frames.low_cover[frame, :, :, kind - 2]
+            cells = np.flatnonzero(cover.ravel() > 0)
+            low = cover.shape[0]
+            cell = int(cells[rng.integers(len(cells))]) if len(cells) else int(rng.integers(low * low))
+            center = np.array([cell % low, cell // low]) * SCALE + rng.normal(0, 0.15 * span, 2)
+        return np.asarray(np.clip(np.round(center - span / 2), 0, size - span), np.int64)
+
+
+def _stack(images: list[Any]) -> Tensor:
+    return torch.from_numpy(np.stack(images))
+
+
+def _cut(image: Any, corner: Cells, span: int) -> Any:
+    x, y = int(corner[0]), int(corner[1])
+    return np.array(image[y : y + span, x : x + span])

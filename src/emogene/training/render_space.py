@@ -1,0 +1,78 @@
+"""Where the head is: the box that the field fills, and the part of it that the masks leave possible."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from emogene.io.clip import MASK_HEAD
+from emogene.render.rays import HeadBox
+from emogene.training.render_frames import Frames, project
+from emogene.types import FloatArray
+
+FRONT = 0.5
+"""Canonical z of the box's front face: just before the nose tip."""
+PLANE = -0.45
+"""Depth at which the silhouette is taken to lie: about the ears and temples."""
+
+
+def fit_box(frames: Frames, n_probe: int = 40) -> HeadBox:
+    """Cube around the head's silhouette in ``n_probe`` training frames."""
+    corners = []
+    for frame in _spread(frames.n_train, n_probe):
+        rows, columns = np.nonzero(frames.labels[frame] == MASK_HEAD)
+        if len(rows) == 0:
+            continue
+        x = np.quantile(columns, (0.002, 0.998))
+        y = np.quantile(rows, (0.002, 0.998))
+        pixels = np.array([(a, b) for a in x for b in y], np.float32)
+        corners.append(_on_plane(frames, int(frame), pixels))
+    if not corners:
+        return HeadBox()
+    points = np.concatenate(corners)
+    low, high = np.quantile(points, 0.02, axis=0), np.quantile(points, 0.98, axis=0)
+    half = float(np.clip(0.53 * max(high - low), 1.0, 4.0))
+    center = (low + high) / 2
+    return HeadBox((float(center[0]), float(center[1]), FRONT - half), half)
+
+
+def _on_plane(frames: Frames, frame: int, pixels: FloatArray) -> FloatArray:
+    """Where rays through pixels [P, 2] meet the plane z = PLANE of head space, [P, 2]."""
+    camera, pose = frames.camera, frames.pose[frame]
+    offsets = (pixels - (camera.cx_px, camera.cy_px)) / camera.focal_px
+    direction = np.concatenate([offsets, np.ones((len(pixels), 1))], 1) @ pose[:3, :3]
+    origin = -pose[:3, :3].T @ pose[:3, 3]
+    distance = (PLANE - origin[2]) / direction[:, 2]
+    return np.asarray((origin + distance[:, None] * direction)[:, :2], np.float32)
+
+
+def visual_hull(frames: Frames, box: HeadBox, resolution: int, n_probe: int = 48) -> Tensor:
+    """Cells [G, G, G] (z, y, x) of the box that no training mask rules out.
+
+    A cell stays when it projects into the widened head mask in nearly all probed frames: the face warps
+    (mouth, brows), masks err, so a few frames may disagree.
+    """
+    axis = (np.arange(resolution, dtype=np.float32) + 0.5) / resolution
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    points = box.to_cano(np.stack([x, y, z], -1).reshape(-1, 3).astype(np.float32))
+    size = frames.labels.shape[1]
+    low = frames.low_cover.shape[1]
+    seen = np.zeros(len(points), np.int32)
+    probes = _spread(frames.n_train, n_probe)
+    for frame in probes:
+        cover = torch.from_numpy(frames.low_cover[frame, :, :, 0].astype(np.float32))
+        reach = max(1, low // 32)
+        wide = F.max_pool2d(cover[None, None], 2 * reach + 1, 1, reach)[0, 0].numpy() > 8
+        pixel = project(points, frames.pose[frame], frames.camera) * (low / size)
+        inside = np.all((pixel >= 0) & (pixel < low), axis=1)
+        column, row = np.clip(pixel, 0, low - 1).astype(np.int64).T
+        # What leaves the picture is unknown, not empty.
+        seen += ~inside | wide[row, column]
+    kept = seen >= 0.9 * len(probes)
+    return torch.from_numpy(kept.reshape(resolution, resolution, resolution))
+
+
+def _spread(count: int, n: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(n, count)).round().astype(int))
