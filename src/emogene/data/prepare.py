@@ -137,3 +137,22 @@ def by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
     for clip in clips:
         groups[clip.speaker].append(clip)
     return dict(groups)
+
+
+def offset_finder(features: str = "whisper") -> OffsetFinder:
+    """The shipped sync expert as an offset finder."""
+    from emogene.data.features import clip_features
+    from emogene.features.extractor import load_extractor
+    from emogene.features.prosody import prosody
+    from emogene.motion.sync import load_sync
+
+    expert, extractor = load_sync(), load_extractor(features)
+
+    def find(clip: Clip) -> tuple[float, int]:
+        if clip.n_frames < 2 * expert.config.window:
+            return 0.0, 0
+        rows, rhythm = clip_features(clip, extractor, prosody)
+        loud = rhythm[:, 2].reshape(-1, 2).mean(1)
+        return expert.score(rows, clip.arrays["landmarks_cano"], (loud > 0.5 * loud.max()).astype(np.float32))
+
+    return find

@@ -68,14 +68,19 @@ def measure_losses(predicted: Tensor, true: Tensor, mask: Tensor) -> tuple[Tenso
     t = true - (true * weight).sum((0, 1)) / total
     covariance = (p * t * weight).sum((0, 1))
     power_p, power_t = (p**2 * weight).sum((0, 1)), (t**2 * weight).sum((0, 1))
-    correlation = covariance / (power_p * power_t).sqrt().clamp_min(1e-8)
+    correlation = covariance / (power_p * power_t).clamp_min(1e-12).sqrt()
     both = (mask[:, 1:] * mask[:, :-1])[..., None]
-    speed_p = (predicted.diff(dim=1) ** 2 * both).sum((0, 1)).clamp_min(1e-8)
-    speed_t = (true.diff(dim=1) ** 2 * both).sum((0, 1)).clamp_min(1e-8)
-    spread = (0.5 * (speed_p / speed_t).log()) ** 2 + (
-        0.5 * (power_p / power_t.clamp_min(1e-8)).clamp_min(1e-8).log()
-    ) ** 2
-    return (1 - correlation).mean(), spread.mean()
+    speed_p, speed_t = (((x.diff(dim=1) * both) ** 2).sum((0, 1)) for x in (predicted, true))
+    # A measure that does not move (silence only) has neither correlation nor spread.
+    moving = (power_t > 1e-4 * total).float()
+    spread = _half_log_ratio(speed_p, speed_t) ** 2 + _half_log_ratio(power_p, power_t) ** 2
+    count = moving.sum().clamp_min(1)
+    return ((1 - correlation) * moving).sum() / count, (spread * moving).sum() / count
+
+
+def _half_log_ratio(power: Tensor, true_power: Tensor) -> Tensor:
+    """Logarithm of a ratio of root mean squares, bounded where there is no motion at all."""
+    return 0.5 * ((power + 1e-4) / (true_power + 1e-4)).log()
 
 
 def sync_loss(speech: Tensor, mouth: Tensor) -> Tensor:

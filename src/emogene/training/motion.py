@@ -29,7 +29,7 @@ from emogene.motion.losses import (
     velocity_error,
 )
 from emogene.motion.model import MotionModel
-from emogene.motion.sync import SyncExpert
+from emogene.motion.sync import SHIPPED, SyncExpert, load_sync
 from emogene.motion.vae import MotionConfig, MotionVae
 from emogene.training.loop import Hooks, LoopConfig, train
 
@@ -116,6 +116,16 @@ def train_motion(
     )
     train(run_dir, network, step, loop, hooks)
     return model
+
+
+def fitting_expert(path: Path | None, features: str) -> SyncExpert | None:
+    """The sync expert at ``path``; None: the shipped one, or none where it hears other features."""
+    if path is not None:
+        return load_sync(path)
+    if not (SHIPPED / "config.json").exists():
+        return None
+    expert = load_sync()
+    return expert if expert.config.features == features else None
 
 
 def _standardise(network: MotionVae, windows: Windows) -> float:

@@ -1,0 +1,193 @@
+"""`emogene train`: train a stage; every run goes on where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from emogene.features.extractor import SpeechFeatures
+    from emogene.motion.model import MotionModel
+
+Recipe = TypeVar("Recipe")
+
+
+def motion(
+    data: list[Path],
+    *,
+    out: Path = Path("runs/motion"),
+    recipe: str = "standard",
+    features: list[str] | None = None,
+    hold_out: list[str] | None = None,
+    sync: Path | None = None,
+    steps: int = 0,
+    versions: int = 2,
+    seed: int = 0,
+    minutes: float = 0.0,
+) -> None:
+    """Train Audio-to-Motion on clip folders; the model is written to OUT/model.
+
+    Args:
+        data: Folders of clips, see `emogene data prepare`.
+        out: Run folder; an existing run goes on.
+        recipe: tiny, standard or paper.
+        features: Speech features to train on (default: the recipe's); several of equal width are mixed.
+        hold_out: Speakers to keep for the final table.
+        sync: Folder of a sync expert for the sync loss; default: the shipped one if it fits.
+        steps: Optimizer steps; 0: the recipe's.
+        versions: Times each clip is used with different sound.
+        seed: Of everything random.
+        minutes: Stop after so long; 0: no limit.
+    """
+    from dataclasses import replace
+
+    from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
+    from emogene.data.takes import TakeConfig
+    from emogene.evaluate.motion import evaluate_motion, format_table, truths
+    from emogene.features.prosody import prosody
+    from emogene.motion.vae import RECIPES
+    from emogene.training.motion import fitting_expert, train_motion, training_recipe
+
+    config = _choose(recipe, RECIPES)()
+    names = features or [config.features]
+    extractors = _extractors(names)
+    clips, held = split_corpus(open_corpus(data), hold_out or [])
+    takes = corpus_takes(clips, extractors, prosody, out / "takes", TakeConfig(versions=versions, seed=seed))
+    judged = {name: truths(group, extractors[-1], prosody) for name, group in held.items()}
+    losses, loop = training_recipe(recipe)
+    loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)
+    logging.getLogger("emogene.training").setLevel(logging.INFO)
+
+    def validate(model: MotionModel) -> dict[str, float]:
+        rows = {name: evaluate_motion(model, group[:40], temperature=0.0) for name, group in judged.items()}
+        errors = [row["nmse"] for row in rows.values()]
+        scores = {f"{name}_r_opening": row["r_opening"] for name, row in rows.items()}
+        return {"score": sum(errors) / len(errors), **scores} if errors else {}
+
+    expert = fitting_expert(sync, config.features)
+    model = train_motion(
+        out, takes, replace(config, features=names[-1]), losses, loop, expert=expert, validate=validate
+    )
+    model.save(out / "model", trained_on=[str(path) for path in data])
+    if judged:
+        rows = {name: evaluate_motion(model, group) for name, group in judged.items()}
+        sys.stdout.write(format_table(rows))
+    sys.stdout.write(f"wrote {out / 'model'}\n")
+
+
+def sync(
+    data: list[Path],
+    *,
+    out: Path = Path("runs/sync"),
+    recipe: str = "standard",
+    features: str = "whisper",
+    hold_out: list[str] | None = None,
+    steps: int = 0,
+    versions: int = 2,
+    seed: int = 0,
+    minutes: float = 0.0,
+) -> None:
+    """Train the sync expert on clip folders; it is written to OUT/model.
+
+    Args:
+        data: Folders of clips, see `emogene data prepare`.
+        out: Run folder; an existing run goes on.
+        recipe: tiny, standard or paper.
+        features: Speech features to train on.
+        hold_out: Speakers to keep for the final table.
+        steps: Optimizer steps; 0: the recipe's.
+        versions: Times each clip is used with different sound.
+        seed: Of everything random.
+        minutes: Stop after so long; 0: no limit.
+    """
+    from dataclasses import replace
+
+    from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
+    from emogene.data.takes import TakeConfig
+    from emogene.evaluate.motion import evaluate_sync, format_table, truths
+    from emogene.features.prosody import prosody
+    from emogene.motion.sync import RECIPES
+    from emogene.training.sync import train_sync, training_recipe
+
+    config = replace(_choose(recipe, RECIPES)(), features=features)
+    extractors = _extractors([features])
+    clips, held = split_corpus(open_corpus(data), hold_out or [])
+    takes = corpus_takes(clips, extractors, prosody, out / "takes", TakeConfig(versions=versions, seed=seed))
+    batches, loop = training_recipe(recipe)
+    loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)
+    logging.getLogger("emogene.training").setLevel(logging.INFO)
+    expert = train_sync(out, takes, config, batches, loop)
+    expert.save(out / "model", trained_on=[str(path) for path in data])
+    if held:
+        judged = {name: truths(group, extractors[0], prosody) for name, group in held.items()}
+        sys.stdout.write(format_table({name: evaluate_sync(expert, group) for name, group in judged.items()}))
+    sys.stdout.write(f"wrote {out / 'model'}\n")
+
+
+def emotion(
+    data: Path,
+    *,
+    out: Path = Path("runs/emotion"),
+    recipe: str = "standard",
+    steps: int = 0,
+    seed: int = 0,
+    minutes: float = 0.0,
+) -> None:
+    """Train Motion-to-Emotion on pairs of clips; the model is written to OUT/model.
+
+    Args:
+        data: Folder of clips in pairs (neutral and emotional takes), as the synthetic corpus has them.
+        out: Run folder; an existing run goes on.
+        recipe: tiny, standard or paper.
+        steps: Optimizer steps; 0: the recipe's.
+        seed: Of everything random.
+        minutes: Stop after so long; 0: no limit.
+    """
+    from emogene.training.emotion import train_emotion
+
+    logging.getLogger("emogene.training").setLevel(logging.INFO)
+    scores = train_emotion(data, out, recipe, steps=steps or None, seed=seed, max_minutes=minutes)
+    sys.stdout.write("  ".join(f"{name} {value:.4g}" for name, value in scores.items()) + "\n")
+
+
+def render(
+    clip: Path, *, out: Path = Path("runs/render"), recipe: str = "standard", minutes: float = 0.0
+) -> None:
+    """Train the portrait of one person from a clip folder; it is written to OUT/portrait.
+
+    Args:
+        clip: A clip folder with frames and masks, as `emogene create` makes it.
+        out: Run folder; an existing run goes on.
+        recipe: tiny, standard, high or paper.
+        minutes: Fit the schedule to so much time on this machine; 0: the recipe's steps.
+    """
+    from emogene.io.clip import open_clip
+    from emogene.training.render import RECIPES, train_portrait
+
+    logging.getLogger("emogene.training").setLevel(logging.INFO)
+    train_portrait(open_clip(clip), out, _choose(recipe, RECIPES)(), minutes=minutes)
+    sys.stdout.write(f"wrote {out / 'portrait'}\n")
+
+
+SUBCOMMANDS = {"motion": motion, "sync": sync, "emotion": emotion, "render": render}
+
+
+def _choose(recipe: str, recipes: Mapping[str, Callable[[], Recipe]]) -> Callable[[], Recipe]:
+    from emogene.errors import UserError
+
+    if recipe not in recipes:
+        raise UserError(f"there is no recipe {recipe!r}; choose from {', '.join(recipes)}")
+    return recipes[recipe]
+
+
+def _extractors(names: list[str]) -> list[SpeechFeatures]:
+    from emogene.errors import UserError
+    from emogene.features.extractor import load_extractor
+
+    loaded = [load_extractor(name) for name in names]
+    if len({extractor.dim for extractor in loaded}) > 1:
+        raise UserError(f"features {', '.join(names)} differ in width and cannot be mixed; choose one")
+    return loaded

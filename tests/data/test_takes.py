@@ -1,0 +1,117 @@
+"""Takes keep sound and motion together, rest in pauses, and come out of windows as batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emogene.data.augment import SILENCES, change_speed, change_voice, no_speech
+from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
+from emogene.data.prepare import in_sync
+from emogene.data.rest import neutral_face
+from emogene.data.takes import TakeConfig, build_takes, load_takes
+from emogene.data.windows import Windows
+from emogene.errors import UserError
+from emogene.geometry.landmarks import lip_opening
+from tests.data.talker import Loudness, neutral, rhythm, talk
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    return [talk(root / f"c{i}", seed=i, speaker="ab"[i % 2]) for i in range(6)]
+
+
+@pytest.fixture(scope="module")
+def takes(clips, tmp_path_factory):
+    out = tmp_path_factory.mktemp("takes")
+    config = TakeConfig(seconds=6, versions=2, silence_share=0.3)
+    assert build_takes(clips, Loudness(), rhythm, out, config) == len(list(out.glob("*.safetensors")))
+    return load_takes(out)
+
+
+def test_neutral_face_is_at_rest(clips) -> None:
+    face = neutral_face(clips)
+    np.testing.assert_allclose(face, neutral(), atol=2e-3)
+
+
+def test_takes_stay_together(takes) -> None:
+    spoken = [take for take in takes if take.speaker]
+    assert {take.speaker for take in takes} == {"", "a", "b"}
+    for take in takes:
+        n = len(take.offsets)
+        assert len(take.features) == len(take.prosody) == 2 * n and len(take.mask) == n
+    scores = []
+    for take in spoken:
+        loud = take.features[:, 2].astype(np.float32).reshape(-1, 2).mean(1)
+        scores.append(np.corrcoef(loud, lip_opening(take.offsets.astype(np.float32)))[0, 1])
+    assert np.mean(scores) > 0.7
+    silent = [take for take in takes if not take.speaker]
+    assert silent and all((take.offsets == 0).all() for take in silent)
+
+
+def test_pauses_are_shut(clips, tmp_path: Path) -> None:
+    config = TakeConfig(seconds=6, versions=1, pause_share=1.0, silence_share=0.0)
+    build_takes(clips, Loudness(), rhythm, tmp_path, config)
+    frames = sum(len(take.offsets) for take in load_takes(tmp_path))
+    assert frames > sum(clip.n_frames for clip in clips) + 10
+
+
+def test_building_resumes(clips, tmp_path: Path) -> None:
+    config = TakeConfig(seconds=6, versions=1)
+    n = build_takes(clips, Loudness(), rhythm, tmp_path, config)
+    first = tmp_path / "00000.safetensors"
+    before = first.stat().st_mtime_ns
+    (tmp_path / "00001.safetensors").unlink()
+    assert build_takes(clips, Loudness(), rhythm, tmp_path, config) == n
+    assert first.stat().st_mtime_ns == before and (tmp_path / "00001.safetensors").exists()
+
+
+def test_windows_give_batches(takes) -> None:
+    windows = Windows(takes)
+    batch = windows.sample(np.random.default_rng(0), 8, 400)
+    assert batch.features.shape == (8, 800, 4) and batch.offsets.shape == (8, 400, 204)
+    assert batch.mask.sum() < 8 * 400
+    again = windows.sample(np.random.default_rng(0), 8, 400)
+    assert (batch.offsets == again.offsets).all()
+    with pytest.raises(UserError, match="no takes"):
+        Windows([])
+
+
+def test_late_mouths_are_moved(tmp_path: Path) -> None:
+    clip = talk(tmp_path / "late", late=3, av_offset_frames=3)
+    landmarks, real = in_sync(clip)
+    straight = talk(tmp_path / "straight")
+    np.testing.assert_allclose(landmarks[real], straight.arrays["landmarks_cano"][real])
+    assert real == slice(0, 72)
+
+
+def test_corpus_splits(clips, tmp_path: Path) -> None:
+    root = clips[0].folder.parent
+    talk(root / "shouted", speaker="a", emotion="angry")
+    corpus = open_corpus([root])
+    assert len(corpus) == 6
+    training, held = split_corpus(corpus, ["b"], every=3)
+    assert len(held["unseen"]) == 3 and len(training) == 3
+    takes = corpus_takes(training, [Loudness()], rhythm, tmp_path, TakeConfig(versions=1))
+    assert takes and (tmp_path / "loudness/takes.json").exists()
+    with pytest.raises(UserError, match="holds no clips"):
+        open_corpus([tmp_path / "nothing"])
+
+
+@pytest.mark.parametrize("kind", SILENCES)
+def test_silences_have_their_level(kind: str) -> None:
+    sound = no_speech(kind, 16_000, np.random.default_rng(0), level_db=-40)
+    assert sound.dtype == np.float32 and np.isfinite(sound).all()
+    if kind != "zeros":
+        assert sound.std() == pytest.approx(0.01, rel=0.3)
+
+
+def test_voices_change_and_repeat() -> None:
+    sound = np.sin(np.arange(16_000) / 20).astype(np.float32) * 0.5
+    changed = [change_voice(sound, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert np.array_equal(changed[0], changed[1]) and not np.array_equal(changed[0], changed[2])
+    assert all(np.abs(c).max() <= 1 and len(c) == len(sound) for c in changed)
+    assert len(change_speed(sound, 1.25)) == 12_800
