@@ -22,7 +22,8 @@ from emogene.types import EMOTIONS, N_EMOTIONS, NEUTRAL, FloatArray
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_FADE_S = 0.5
+DEFAULT_FADE_S = 0.6
+"""People need half a second or more for an expression; faster and the onset outruns speech's own speed."""
 SHORTEST_FADE_S = 0.16
 """Faces do not jump: a shorter fade is played this long (4 frames)."""
 LARGEST_DOSE = 1.5

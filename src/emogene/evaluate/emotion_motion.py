@@ -1,0 +1,255 @@
+"""How good is Motion-to-Emotion? Systems against exact pairs of speakers and voices never trained on.
+
+Every system is a function (neutral offsets [T, 68, 3], weights [T, 8]) -> emotional offsets; the truth row
+and the row that changes nothing frame the others. What must hold is in MUST.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import combinations, pairwise
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from emogene.emotion.grammar import parse_emotion
+from emogene.emotion.losses import INNER_LOWER
+from emogene.evaluate.emotion_classifier import EmotionClassifier
+from emogene.geometry.landmarks import EYES, lip_opening
+from emogene.training.emotion_pairs import EmotionPair
+from emogene.types import EMOTIONS, FPS, NEUTRAL, FloatArray
+
+System = Callable[[FloatArray, FloatArray], FloatArray]
+
+ACTIVE = tuple(index for index in range(len(EMOTIONS)) if index != NEUTRAL)
+BILABIALS, LABIODENTALS = frozenset("pbm"), frozenset("fv")
+DOSES = tuple(float(dose) for dose in np.linspace(0, 1, 11))
+
+MUST: Mapping[str, str] = {
+    "error_ratio": "<= 0.25",
+    "accuracy_lost": "<= 0.03",
+    "dose_spearman": ">= 0.98",
+    "mixtures_between": ">= 0.99",
+    "closure_kept": ">= 0.97",
+    "opening_r": ">= 0.85",
+    "transition_peak": "<= 1",
+    "neutral_drift": "== 0",
+}
+
+
+@dataclass(frozen=True)
+class EmotionScores:
+    """One row of the table.
+
+    error_ratio: mean distance of landmarks to the truth over that of the unchanged neutral motion.
+    square_ratio: the same of squared distances. accuracy: share of takes whose emotion the classifier names.
+    accuracy_lost: the truth's accuracy minus this one. dose_spearman, score_spearman: lowest over emotions of
+    the rank correlation between dose and displacement, and dose and expression score. mixtures_between: share
+    of half-and-half mixtures that lie between their parts. closure_kept: closures at p, b, m at full dose, as
+    a share of the neutral motion. contact_kept: the same at f, v. opening_r: correlation of lip opening with
+    the neutral motion, full dose. transition_peak: largest speed an onset adds, over the 99th
+    percentile of speech's own speed. neutral_drift: largest change at neutral.
+    """
+
+    error_ratio: float
+    square_ratio: float
+    accuracy: float
+    accuracy_lost: float
+    dose_spearman: float
+    score_spearman: float
+    mixtures_between: float
+    closure_kept: float
+    contact_kept: float
+    opening_r: float
+    transition_peak: float
+    neutral_drift: float
+
+
+def evaluate_emotion(
+    systems: Mapping[str, System], training: Sequence[EmotionPair], held: Sequence[EmotionPair]
+) -> dict[str, EmotionScores]:
+    """Score systems on held-out pairs; ``training`` pairs teach the classifier what truth looks like."""
+    classifier = EmotionClassifier.fit(training)
+    directions = mean_displacements(training)
+    truth_accuracy = classifier.accuracy(held, [pair.emotional for pair in held])
+    return {
+        name: _score(system, held, classifier, directions, truth_accuracy) for name, system in systems.items()
+    }
+
+
+def mean_displacements(pairs: Sequence[EmotionPair]) -> FloatArray:
+    """[8, 68, 3] mean displacement per dose of each emotion, by least squares."""
+    doses = np.stack([pair.weights.mean(0) for pair in pairs])
+    moved = np.stack([(pair.emotional - pair.neutral).mean(0).ravel() for pair in pairs])
+    table = np.linalg.solve(doses.T @ doses + 1e-3 * np.eye(8), doses.T @ moved)
+    return np.asarray(table.reshape(8, 68, 3), np.float32)
+
+
+def markdown(rows: Mapping[str, EmotionScores]) -> str:
+    """The table, systems as columns, with what must hold."""
+    names = list(rows)
+    lines = ["| measure | must | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for item in fields(EmotionScores):
+        values = " | ".join(f"{getattr(rows[name], item.name):.3f}" for name in names)
+        lines.append(f"| {item.name} | {MUST.get(item.name, '')} | {values} |")
+    return "\n".join(lines)
+
+
+def _score(
+    system: System,
+    held: Sequence[EmotionPair],
+    classifier: EmotionClassifier,
+    directions: FloatArray,
+    truth_accuracy: float,
+) -> EmotionScores:
+    ours = [system(pair.neutral, pair.weights) for pair in held]
+    error_ratio, square_ratio = _error_ratios(held, ours)
+    accuracy = classifier.accuracy(held, ours)
+    full = {index: [system(pair.neutral, constant(index, len(pair))) for pair in held] for index in ACTIVE}
+    displacement, score = _dose_correlations(system, held, directions)
+    return EmotionScores(
+        error_ratio=error_ratio,
+        square_ratio=square_ratio,
+        accuracy=accuracy,
+        accuracy_lost=truth_accuracy - accuracy,
+        dose_spearman=displacement,
+        score_spearman=score,
+        mixtures_between=_mixtures_between(system, held, full),
+        closure_kept=_kept(held, full, BILABIALS),
+        contact_kept=_kept(held, full, LABIODENTALS),
+        opening_r=_opening_correlation(held, full),
+        transition_peak=_transition_peak(system, held),
+        neutral_drift=_neutral_drift(system, held),
+    )
+
+
+def constant(emotion: int, n_frames: int, dose: float = 1.0) -> FloatArray:
+    """Weights [T, 8] of one emotion."""
+    weights = np.zeros((n_frames, len(EMOTIONS)), np.float32)
+    weights[:, emotion] = dose
+    return weights
+
+
+def _error_ratios(held: Sequence[EmotionPair], ours: Sequence[FloatArray]) -> tuple[float, float]:
+    error, baseline = [], []
+    for pair, emotional in zip(held, ours, strict=True):
+        known = np.ones((len(pair), 68), bool)
+        known[pair.eyes_neutral.min(-1) < 0.8, EYES] = False
+        error.append(np.linalg.norm(emotional - pair.emotional, axis=-1)[known])
+        baseline.append(np.linalg.norm(pair.neutral - pair.emotional, axis=-1)[known])
+    wrong, nothing = np.concatenate(error), np.concatenate(baseline)
+    return float(wrong.mean() / nothing.mean()), float((wrong**2).mean() / (nothing**2).mean())
+
+
+def _dose_correlations(
+    system: System, held: Sequence[EmotionPair], directions: FloatArray
+) -> tuple[float, float]:
+    """Lowest over emotions of the mean rank correlation with displacement and with expression score."""
+    by_size, by_score = [], []
+    for index in ACTIVE:
+        direction = directions[index] / max(float(np.linalg.norm(directions[index])), 1e-9)
+        sizes, scores = [], []
+        for pair in held[:20]:
+            moved = [
+                (system(pair.neutral, constant(index, len(pair), dose)) - pair.neutral) for dose in DOSES
+            ]
+            sizes.append(_rank_correlation([float(np.linalg.norm(m, axis=-1).mean()) for m in moved]))
+            scores.append(_rank_correlation([float((m.mean(0) * direction).sum()) for m in moved]))
+        by_size.append(np.mean(sizes))
+        by_score.append(np.mean(scores))
+    return float(min(by_size)), float(min(by_score))
+
+
+def _rank_correlation(values: list[float]) -> float:
+    return 0.0 if np.ptp(values) < 1e-9 else float(spearmanr(DOSES, values).statistic)
+
+
+def _mixtures_between(
+    system: System, held: Sequence[EmotionPair], full: Mapping[int, Sequence[FloatArray]]
+) -> float:
+    """Share of mixtures whose mean face projects between the mean faces of its two parts."""
+    between = []
+    for first, second in combinations(ACTIVE, 2):
+        for row, pair in enumerate(held[:10]):
+            weights = constant(first, len(pair), 0.5) + constant(second, len(pair), 0.5)
+            start, end = full[first][row].mean(0), full[second][row].mean(0)
+            mixed, way = system(pair.neutral, weights).mean(0) - start, end - start
+            length = float((way**2).sum())
+            between.append(length > 1e-9 and 0.1 < float((mixed * way).sum()) / length < 0.9)
+    return float(np.mean(between))
+
+
+def _kept(
+    held: Sequence[EmotionPair], full: Mapping[int, Sequence[FloatArray]], phones: frozenset[str]
+) -> float:
+    """Contacts at the given phones with an emotion at full dose, as a share of the neutral motion's."""
+    neutral_hits, emotional_hits = 0, []
+    for index in ACTIVE:
+        emotional_hits.append(0)
+        for pair, emotional in zip(held, full[index], strict=True):
+            limit = contact_limit(pair, phones)
+            emotional_hits[-1] += contacts(pair, emotional, phones, limit)
+    for pair in held:
+        neutral_hits += contacts(pair, pair.neutral, phones, contact_limit(pair, phones))
+    return float(np.mean(emotional_hits)) / max(neutral_hits, 1)
+
+
+def contact_limit(pair: EmotionPair, phones: frozenset[str]) -> float:
+    """Largest ``_gap`` at which a contact counts: 15 % of the clip's median for closures, half for f and v."""
+    gap = _gap(pair, pair.neutral, phones)
+    return (0.15 if phones == BILABIALS else 0.5) * max(float(np.median(gap)), 0.02)
+
+
+def contacts(pair: EmotionPair, offsets: FloatArray, phones: frozenset[str], limit: float) -> int:
+    """Number of the given phones during which the contact is made."""
+    gap = _gap(pair, offsets, phones)
+    hits = 0
+    for start_s, end_s, label in pair.phones:
+        if label in phones:
+            first, last = int(np.floor(start_s * FPS)), int(np.ceil(end_s * FPS))
+            nearby = gap[max(first, 0) : last + 1]
+            hits += len(nearby) > 0 and float(nearby.min()) <= limit
+    return hits
+
+
+def _gap(pair: EmotionPair, offsets: FloatArray, phones: frozenset[str]) -> FloatArray:
+    """What must vanish [T]: for p, b, m the opening of the lips, for f, v the lower lip's way to the teeth.
+
+    An emotion may bare the teeth in f and v, so there the upper lip does not count.
+    """
+    face = pair.neutral_cano
+    if phones == BILABIALS:
+        return np.asarray(lip_opening(face + offsets) - lip_opening(face))
+    return np.asarray(-offsets[:, INNER_LOWER, 1].mean(-1))
+
+
+def _opening_correlation(held: Sequence[EmotionPair], full: Mapping[int, Sequence[FloatArray]]) -> float:
+    values = []
+    for index in ACTIVE:
+        for pair, emotional in zip(held, full[index], strict=True):
+            before, after = (lip_opening(pair.neutral_cano + x) for x in (pair.neutral, emotional))
+            values.append(np.corrcoef(before, after)[0, 1])
+    return float(np.mean(values))
+
+
+def _transition_peak(system: System, held: Sequence[EmotionPair]) -> float:
+    """Largest speed that onsets add (95 % of takes stay below), over speech's own 99th percentile."""
+    own = np.concatenate([_speed(pair.neutral) for pair in held])
+    peaks = []
+    for pair in held:
+        times = np.arange(len(pair)) / FPS
+        for first, second in pairwise((NEUTRAL, *ACTIVE)):
+            track = parse_emotion(f"{EMOTIONS[first]}, {times[-1] / 2 + 0.001:.3f}:{EMOTIONS[second]}")
+            peaks.append(_speed(system(pair.neutral, track.weights(times)) - pair.neutral).max())
+    return float(np.percentile(peaks, 95) / np.percentile(own, 99))
+
+
+def _speed(offsets: FloatArray) -> FloatArray:
+    """Root mean square movement of the landmarks from frame to frame, [T - 1]."""
+    return np.asarray(np.sqrt((np.diff(offsets, axis=0) ** 2).sum(-1).mean(-1)), np.float32)
+
+
+def _neutral_drift(system: System, held: Sequence[EmotionPair]) -> float:
+    changes = [np.abs(system(p.neutral, constant(NEUTRAL, len(p))) - p.neutral).max() for p in held[:10]]
+    return float(max(changes))
