@@ -19,8 +19,8 @@ MIN_VIEWS_SHARE = 0.08
 """A pixel seen free in fewer frames than this is not trusted."""
 
 
-def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> tuple[ByteArray, float]:
-    """Plate [H, W, 3] uint8 and the share of the picture that was really seen empty.
+def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> tuple[ByteArray, NDArray[np.bool_]]:
+    """Plate [H, W, 3] uint8 and where it was really seen empty [H, W].
 
     Args:
         pairs: frames [H, W, 3] and their labels [H, W] (0 is background), up to a few hundred.
@@ -36,7 +36,7 @@ def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> tuple[Byte
     stack, seen = np.stack(frames), np.stack(free)
     enough = seen.sum(0) >= max(1, MIN_VIEWS_SHARE * len(seen))
     plate = _masked_median(stack, seen)
-    return fill_holes(plate, enough), float(enough.mean())
+    return fill_holes(plate, enough), enough
 
 
 def _masked_median(stack: ByteArray, seen: NDArray[np.bool_]) -> ByteArray:

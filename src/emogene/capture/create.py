@@ -1,6 +1,6 @@
 """A person's video -> the clip folder that training needs (and, in `person`, the avatar).
 
-    survey -> crop -> frames, sound -> track -> masks -> background
+    survey -> crop -> frames, sound -> track -> person -> background -> masks
                                              -> sync (the sound is shifted onto the lips)
                                              -> camera, pose, shape -> landmarks, eyes, neutral face
 
@@ -22,7 +22,7 @@ from emogene.capture.background import background_plate
 from emogene.capture.canonical import canonical_face, neutral_face
 from emogene.capture.crop import SIZE_PX, choose_crop
 from emogene.capture.eyes import eye_stream
-from emogene.capture.masks import label, person_probabilities, steady
+from emogene.capture.masks import Scene, label, person_probabilities, steady
 from emogene.capture.pose import PoseConfig, fit_pose, mesh_in_head
 from emogene.capture.preflight import judge
 from emogene.capture.smoothing import find_cuts, thumbnail
@@ -93,12 +93,13 @@ def create_clip(
     facts = steps.facts("frames")
     job = _Job(steps, out, facts["n_frames"], facts["cuts"], config)
     track_key = steps.run("track", [frames_key], job.track, outputs=[out / "track.safetensors"])
-    masks_key = steps.run("masks", [track_key], job.masks)
-    plate_key = steps.run("background", [masks_key], job.background, outputs=[out / "background.png"])
+    person_key = steps.run("person", [track_key], job.person, outputs=[out / "person.safetensors"])
+    plate_key = steps.run("background", [person_key], job.background, outputs=[out / "background.png"])
+    masks_key = steps.run("masks", [plate_key], job.masks)
     sync_key = steps.run("sync", [track_key], job.sync)
     steps.run(
         "pose",
-        [track_key, plate_key, sync_key, config.pose, about],
+        [track_key, masks_key, sync_key, config.pose, about],
         lambda: job.pose(source_sha256=source, crop=facts["crop"], **steps.facts("sync"), **about),
         outputs=[out / "clip.json", out / "arrays.safetensors"],
     )
@@ -171,22 +172,32 @@ class _Job:
         size = (self.config.size_px, self.config.size_px)
         return Track(arrays["mesh_px"], arrays["blendshapes"], arrays["valid"].astype(bool), size)
 
-    def masks(self) -> dict[str, Any]:
-        (self.out / "masks").mkdir(exist_ok=True)
-        mesh = self.load_track().filled().mesh_px
+    def person(self) -> dict[str, Any]:
         probability = np.stack(list(person_probabilities(self.frames("person"))))
-        pairs = enumerate(steady(probability, self.cuts))
-        for index, person in self.steps.counted("masks", pairs, self.n_frames):
-            labels = label(self.frame(index), person, mesh[index])
-            write_mask(self.out / "masks" / f"{index:06d}.png", labels)
+        steadied = np.stack(list(steady(probability, self.cuts)))
+        save_arrays(self.out / "person.safetensors", {"probability": steadied})
         return {}
 
     def background(self) -> dict[str, Any]:
+        probability = load_arrays(self.out / "person.safetensors")["probability"]
+        mesh = self.load_track().filled().mesh_px
         chosen = np.unique(np.linspace(0, self.n_frames - 1, PLATE_FRAMES).astype(int))
-        pairs = ((self.frame(i), read_mask(self.out / "masks" / f"{i:06d}.png")) for i in chosen)
-        plate, seen_share = background_plate(self.steps.counted("background", pairs, len(chosen)))
+        frames = ((i, self.frame(i)) for i in self.steps.counted("background", chosen, len(chosen)))
+        plate, seen = background_plate((frame, label(frame, probability[i], mesh[i])) for i, frame in frames)
         write_rgb(self.out / "background.png", plate)
-        return {"seen_share": round(seen_share, 4)}
+        write_mask(self.out / "background_seen.png", seen.astype(np.uint8))
+        return {"seen_share": round(float(seen.mean()), 4)}
+
+    def masks(self) -> dict[str, Any]:
+        (self.out / "masks").mkdir(exist_ok=True)
+        probability = load_arrays(self.out / "person.safetensors")["probability"]
+        mesh = self.load_track().filled().mesh_px
+        seen = read_mask(self.out / "background_seen.png").astype(bool)
+        scene = Scene(read_rgb(self.out / "background.png"), seen)
+        for index, frame in enumerate(self.frames("masks")):
+            labels = label(frame, probability[index], mesh[index], scene)
+            write_mask(self.out / "masks" / f"{index:06d}.png", labels)
+        return {}
 
     def sync(self) -> dict[str, Any]:
         """Shift the sound onto the lips where the sync expert is sure that it is off."""

@@ -1,13 +1,16 @@
 """Frames and jaw lines -> labels per pixel: background, head, torso (io.clip.MASK_*).
 
 The person is found by MediaPipe's selfie segmentation (256 x 256), averaged over neighbouring frames of a
-shot and sharpened along the picture's own edges. Head is what lies above the jaw line: face, hair, ears,
-and a rim of neck below the chin; the rest of the person is torso, hair on the shoulders included.
+shot and sharpened along the picture's own edges. Near the outline the background plate, once it is known,
+has a say too: what looks like the empty scene is not the person. Head is what lies above the jaw line:
+face, hair, ears, and a rim of neck below the chin; the rest of the person is torso, hair on the
+shoulders included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,11 @@ NECK_SHARE = 0.05
 """How far the head's label reaches below the jaw, in outer-eye distances: the seam lies on the neck."""
 GUIDE_RADIUS, GUIDE_EPS = 0.012, 2e-4
 """Edge sharpening: window over picture size, and the contrast (variance of 0..1 grey) that is an edge."""
+
+OUTLINE_SHARE = 0.016
+"""Half width over picture size of the band along the outline in which the plate has a say."""
+LOOKS_EMPTY, LOOKS_FULL = 6.0, 40.0
+"""Difference to the plate (grey levels) up to which a pixel is the scene, and from which it is not."""
 
 
 class PersonFinder:
@@ -64,22 +72,54 @@ def steady(probability: ByteArray, cuts: Sequence[int]) -> Iterator[ByteArray]:
     for shot in shots(len(probability), cuts):
         for index in range(shot.start, shot.stop):
             before, after = max(index - 1, shot.start), min(index + 1, shot.stop - 1)
-            mixed = probability[before].astype(np.uint16) + probability[after] + 2 * probability[index]
-            yield (mixed // 4).astype(np.uint8)
+            wide = probability[[before, index, index, after]].astype(np.uint16)
+            yield (wide.sum(0) // 4).astype(np.uint8)
 
 
-def label(frame: ByteArray, probability: ByteArray, mesh_px: FloatArray) -> ByteArray:
+@dataclass(frozen=True)
+class Scene:
+    """The empty scene: plate [H, W, 3], and where it was really seen [H, W]."""
+
+    plate: ByteArray
+    seen: NDArray[np.bool_]
+
+
+def label(
+    frame: ByteArray, probability: ByteArray, mesh_px: FloatArray, scene: Scene | None = None
+) -> ByteArray:
     """Labels [H, W] of one frame.
 
     Args:
         frame: rgb [H, W, 3].
         probability: of a person, [256, 256] uint8.
         mesh_px: [478, 3] tracked mesh in the frame's pixels.
+        scene: the empty scene, where it is known.
     """
+    import cv2
+
     height, width = frame.shape[:2]
-    person = sharpened(probability, frame) > 0.5
+    person = sharpened(probability, frame)
+    if scene is not None:
+        person = person + unlike(frame, scene, person)
+    # One odd pixel is noise.
+    solid = cv2.medianBlur((person > 0.5).astype(np.uint8), 5)
     above = above_jaw(mesh_px, width, height)
-    return np.asarray(np.where(above, MASK_HEAD, MASK_TORSO) * person, np.uint8)
+    return np.asarray(np.where(above, MASK_HEAD, MASK_TORSO) * solid, np.uint8)
+
+
+def unlike(frame: ByteArray, scene: Scene, person: FloatArray) -> FloatArray:
+    """Evidence [H, W] in -0.5..0.5 near the outline: positive where the frame differs from the scene."""
+    import cv2
+
+    difference = np.abs(frame.astype(np.float32) - scene.plate).max(-1)
+    difference = cv2.blur(difference, (3, 3))
+    low, high = LOOKS_EMPTY, LOOKS_FULL
+    evidence = np.clip((difference - low) / (high - low), 0, 1) - 0.5
+    side = 2 * max(2, round(OUTLINE_SHARE * frame.shape[1])) + 1
+    solid = (person > 0.5).astype(np.float32)
+    share = cv2.blur(solid, (side, side))
+    outline = (share > 0.02) & (share < 0.98) & scene.seen
+    return np.asarray(evidence * outline, np.float32)
 
 
 def sharpened(probability: ByteArray, frame: ByteArray) -> FloatArray:
