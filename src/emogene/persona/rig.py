@@ -112,7 +112,10 @@ class RigFace:
     def landmarks_cano(self, units: FloatArray) -> FloatArray:
         """Landmarks [T, 68, 3] of unit weights [T, 52]."""
         moved = self.rest_mm[:N_LANDMARKS] + np.tensordot(units, self.units_mm[:, :N_LANDMARKS], axes=1)
-        # Lids meet, they do not cross.
+        # Lips and lids meet, they do not cross.
+        crossed = np.minimum(moved[:, _INNER_UPPER, 1] - moved[:, _INNER_LOWER, 1], 0) / 2
+        moved[:, _INNER_UPPER, 1] -= crossed
+        moved[:, _INNER_LOWER, 1] += crossed
         upper = moved[:, _UPPER_LIDS, 1]
         moved[:, _UPPER_LIDS, 1] = np.maximum(upper, moved[:, _LOWER_LIDS, 1] + _LID_GAP_MM)
         return np.asarray((moved - self.origin_mm) / self.unit_mm, np.float32)

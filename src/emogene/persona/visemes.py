@@ -195,14 +195,17 @@ def _enforce_contacts(channels: Reals, closure: Reals, friction: Reals) -> None:
     """Shut the lips where they must shut, in place."""
     column = {name: channels[:, index] for name, index in CHANNEL.items()}
     jaw = column["jawOpen"]
-    column["mouthClose"][:] = column["mouthClose"] * (1 - closure) + np.maximum(jaw - 0.065, 0) * closure
+    # Funnelled lips gape: they give way, and what is left of the gap (13 mm against the jaw's 34) is closed.
+    column["mouthFunnel"][:] *= 1 - 0.7 * closure
+    gap = jaw + 0.35 * column["mouthFunnel"]
+    column["mouthClose"][:] = column["mouthClose"] * (1 - closure) + np.maximum(gap - 0.065, 0) * closure
     for name in ("upper", "lower"):
         column[name][:] *= 1 - closure
     for name, least in (("rollLower", 0.28), ("rollUpper", 0.20), ("press", 0.30)):
         column[name][:] = np.maximum(column[name], least * closure)
     jaw[:] *= 1 - 0.45 * friction
-    # The closing muscle never takes back more than the jaw has opened.
-    column["mouthClose"][:] = np.minimum(column["mouthClose"], jaw)
+    # The closing muscle never takes back much more than the jaw has opened.
+    column["mouthClose"][:] = np.minimum(column["mouthClose"], jaw + 0.1)
     column["rollLower"][:] = np.maximum(column["rollLower"], 0.6 * friction)
     column["upper"][:] = np.maximum(column["upper"], 0.2 * friction)
     column["lower"][:] *= 1 - friction
