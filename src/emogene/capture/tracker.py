@@ -34,6 +34,8 @@ MOVE_AT, RESIZE_AT = 0.12, 0.15
 """The square stays where it is until the face has moved or grown by this share: a crop that follows
 every frame would resample the picture differently each time and add noise to the lips."""
 STAMP_STEP_MS = 4000
+SEARCH_EVERY = 10
+"""While no face is seen, only every so many frames are searched part by part: that is slow."""
 
 
 @dataclass(frozen=True)
@@ -93,20 +95,21 @@ class FaceTracker:
         """
         meshes: list[FloatArray] = []
         shapes: list[FloatArray] = []
-        size, box = (0, 0), None
+        size, box, n_lost = (0, 0), None, 0
         for frame in frames:
             size = (frame.shape[1], frame.shape[0])
             found = None if box is None else self._track_one(frame, box)
             if found is None:
                 # First frame, or lost (for example at a cut): look in the whole picture.
-                box = find_face(self._image, frame)
+                box = find_face(self._image, frame, thorough=n_lost % SEARCH_EVERY == 0)
                 self._forget()
                 found = None if box is None else self._track_one(frame, box)
             if found is None or box is None:
-                box = None
+                box, n_lost = None, n_lost + 1
                 meshes.append(np.full((N_MESH, 3), np.nan, np.float32))
                 shapes.append(np.zeros(N_BLENDSHAPES, np.float32))
                 continue
+            n_lost = 0
             meshes.append(found[0])
             shapes.append(found[1])
             box = _followed(box, face_box(found[0]))
@@ -215,20 +218,25 @@ def face_box(mesh_px: FloatArray) -> FaceBox:
     return FaceBox((low + high) / 2, float((high - low).max()))
 
 
-def find_face(finder: Any, frame: ByteArray) -> FaceBox | None:
-    """Find the largest face of a picture with an IMAGE mode landmarker."""
-    faces = find_faces(finder, frame)
+def find_face(finder: Any, frame: ByteArray, *, thorough: bool = True) -> FaceBox | None:
+    """Find the largest face of a picture with an IMAGE mode landmarker (see find_faces)."""
+    faces = find_faces(finder, frame, thorough=thorough)
     return faces[0][0] if faces else None
 
 
-def find_faces(finder: Any, frame: ByteArray) -> list[tuple[FaceBox, FloatArray]]:
-    """Faces with their meshes [478, 3], largest first; the whole picture is searched first, then parts."""
+def find_faces(finder: Any, frame: ByteArray, *, thorough: bool = True) -> list[tuple[FaceBox, FloatArray]]:
+    """Faces with their meshes [478, 3], largest first.
+
+    The whole picture is searched; if nothing is there and ``thorough``, parts of it, enlarged.
+    """
     for corner, side in _windows(frame.shape[1], frame.shape[0]):
         part, scale = _window(frame, corner, side)
         shift = np.append(corner, 0).astype(np.float32)
         meshes = [mesh / scale + shift for mesh, _ in detect(finder, part)]
         if meshes:
             return sorted(((face_box(mesh), mesh) for mesh in meshes), key=lambda face: -face[0].side_px)
+        if not thorough:
+            break
     return []
 
 
