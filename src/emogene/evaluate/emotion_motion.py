@@ -196,7 +196,7 @@ def _kept(
 
 
 def contact_limit(pair: EmotionPair, phones: frozenset[str]) -> float:
-    """Largest ``_gap`` at which a contact counts: 15 % of the clip's median for closures, half for f and v."""
+    """Largest ``_gap`` at which a contact counts: 15 % of the median one for closures, half for f, v."""
     gap = _gap(pair, pair.neutral, phones)
     return (0.15 if phones == BILABIALS else 0.5) * max(float(np.median(gap)), 0.02)
 
