@@ -1,0 +1,82 @@
+"""Who a persona is: identity axes, shape details, parts and colours, and the two people that ship."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from emogene.errors import UserError
+
+RGB = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonaRecipe:
+    """One synthetic person. Colours are sRGB in 0..1; shape weights multiply MakeHuman targets."""
+
+    name: str
+    female: float = 1.0
+    """0 male .. 1 female."""
+    age: Mapping[str, float] = field(default_factory=lambda: {"young": 1.0})
+    origin: Mapping[str, float] = field(default_factory=lambda: {"caucasian": 1.0})
+    build: str = "averagemuscle-averageweight"
+    details: Mapping[str, float] = field(default_factory=dict)
+    """Target path below ``targets`` without suffix -> weight; a leading "*-" stands for both sides."""
+    hair: str = "long01"
+    hair_rgb: RGB = (0.30, 0.22, 0.165)
+    brows: str = "eyebrow001"
+    brow_rgb: RGB = (0.21, 0.14, 0.09)
+    lashes: str = "eyelashes01"
+    eyes: str = "green_eye.png"
+    clothes: str = "female_casualsuit01"
+    clothes_rgb: RGB = (0.20, 0.27, 0.38)
+    skin_rgb: RGB = (0.83, 0.63, 0.52)
+    lip_rgb: RGB = (0.72, 0.40, 0.37)
+    stubble: float = 0.0
+    freckles: float = 0.0
+    background_rgb: RGB = (0.62, 0.66, 0.70)
+    seed: int = 1
+
+
+MARA = PersonaRecipe(
+    name="mara",
+    details={
+        "head/head-oval": 0.5,
+        "head/head-scale-horiz-decr": 0.25,
+        "eyebrows/eyebrows-trans-up": 0.45,
+        "eyebrows/eyebrows-angle-up": 0.35,
+        "nose/nose-scale-horiz-decr": 0.3,
+        "nose/nose-point-up": 0.25,
+        "mouth/mouth-upperlip-volume-incr": 0.35,
+        "mouth/mouth-lowerlip-volume-incr": 0.25,
+        "mouth/mouth-angles-up": 0.15,
+        "eyes/*-eye-scale-incr": 0.1,
+        "cheek/*-cheek-bones-incr": 0.3,
+        "chin/chin-width-decr": 0.3,
+    },
+)
+JONAS = PersonaRecipe(
+    name="jonas",
+    female=0.0,
+    origin={"african": 0.55, "caucasian": 0.45},
+    hair="short04",
+    hair_rgb=(0.12, 0.10, 0.09),
+    brows="eyebrow001",
+    brow_rgb=(0.10, 0.07, 0.05),
+    eyes="brown_eye.png",
+    clothes="male_casualsuit02",
+    skin_rgb=(0.60, 0.43, 0.33),
+    lip_rgb=(0.52, 0.32, 0.28),
+    stubble=0.6,
+    background_rgb=(0.55, 0.58, 0.55),
+    seed=2,
+)
+PERSONAS: Mapping[str, PersonaRecipe] = {recipe.name: recipe for recipe in (MARA, JONAS)}
+DEFAULT_PERSONA = MARA.name
+
+
+def persona_recipe(name: str) -> PersonaRecipe:
+    """Look up a built-in persona."""
+    if name not in PERSONAS:
+        raise UserError(f"no persona is called {name}; there are {', '.join(PERSONAS)}")
+    return PERSONAS[name]
