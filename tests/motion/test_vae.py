@@ -18,11 +18,11 @@ from emogene.motion.vae import RECIPES, MotionVae, paper, standard, tiny
 def test_time_conv_sees_what_it_says(stride: int, right: int) -> None:
     torch.manual_seed(0)
     conv = TimeConv(1, 1, 8, right=right, stride=stride)
-    x = torch.zeros(1, 1, 32, requires_grad=True)
+    x = torch.zeros(1, 32, 1, requires_grad=True)
     y = conv(x)
-    assert y.shape[-1] == 32 // stride
-    (gradient,) = torch.autograd.grad(y[0, 0, 3], x)
-    seen = gradient[0, 0].nonzero().flatten()
+    assert y.shape[1] == 32 // stride
+    (gradient,) = torch.autograd.grad(y[0, 3, 0], x)
+    seen = gradient[0, :, 0].nonzero().flatten()
     assert seen.max() == 3 * stride + right
     assert seen.min() == max(0, 3 * stride + right - 7)
 
@@ -32,7 +32,7 @@ def test_flow_inverts() -> None:
     flow = Flow(4, 3, couplings=3, hidden=8, kernel=3, layers=2, right=0)
     for parameter in flow.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    z, cond = torch.randn(2, 4, 9), torch.randn(2, 3, 9)
+    z, cond = torch.randn(2, 9, 4), torch.randn(2, 9, 3)
     moved = flow(z, cond)
     assert not torch.allclose(moved, z)
     assert torch.allclose(flow.inverse(moved, cond), z, atol=1e-4)
@@ -54,7 +54,7 @@ def test_every_recipe_takes_a_step(recipe: str) -> None:
     for _ in range(4):
         g = network.condition(features, prosody, amplitude)
         posterior = network.encode(motion, g)
-        assert posterior.z.shape == (2, network.config.latent, 6)
+        assert posterior.z.shape == (2, 6, network.config.latent)
         loss = ((network.decode(posterior.z, g) - motion) ** 2).mean() + 0.1 * network.divergence(
             posterior, g
         )
@@ -67,14 +67,14 @@ def test_every_recipe_takes_a_step(recipe: str) -> None:
 
 def test_paper_has_the_published_widths() -> None:
     network = MotionVae(paper())
-    assert network.condition.speech[0].weight.shape == (128, 1024, 3)
+    assert network.condition.speech[0].weight.shape == (128, 3 * 1024)
     assert network.condition.pitch_embedding.weight.shape == (300, 128)
     assert network.condition.blink_embedding.weight.shape == (2, 128)
-    assert network.enter.weight.shape == (256, 204, 8)
-    assert network.moments.out_channels == 32
+    assert network.enter.weight.shape == (256, 8 * 204)
+    assert network.moments.out_features == 32
     assert len(network.encoder.convs) == 8 and len(network.decoder.convs) == 4
     assert len(network.flow.couplings) == 4 and len(network.flow.couplings[0].wavenet.convs) == 4
-    assert network.expand.weight.shape == (16, 256, 4)
+    assert network.expand.weight.shape == (4 * 256, 16)
 
 
 @pytest.mark.parametrize("make", [tiny, standard])
@@ -83,7 +83,7 @@ def test_streaming_reach_is_what_it_says(make) -> None:
     network = MotionVae(make()).eval()
     features = torch.randn(1, 400, network.config.feature_dim, requires_grad=True)
     g = network.condition(features, torch.zeros(1, 400, 3), torch.ones(1))
-    y = network.decode(network.prior(torch.zeros(1, network.config.latent, 50), g), g)
+    y = network.decode(network.prior(torch.zeros(1, 50, network.config.latent), g), g)
     (gradient,) = torch.autograd.grad(y[0, 123].sum(), features)
     seen = gradient[0].abs().sum(-1).nonzero().flatten() // 2
     assert seen.max() - 123 == network.look_ahead_frames == 6

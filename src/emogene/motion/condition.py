@@ -1,6 +1,6 @@
 """What the motion VAE hears: speech features, pitch and amplitude -> one conditioning vector per frame.
 
-features [B, 2T, F] and prosody [B, 2T, 3] at 50 Hz, mouth_amp [B] -> g [B, C, T] at 25 fps.
+features [B, 2T, F] and prosody [B, 2T, 3] at 50 Hz, mouth_amp [B] -> g [B, T, C] at 25 fps.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emogene.motion.layers import ResidualConv, TimeConv
+from emogene.motion.layers import ChannelDropout, ResidualConv, TimeConv
 
 PITCH_BINS = 256
 PITCH_LOW_HZ, PITCH_HIGH_HZ = 50.0, 1100.0
@@ -34,7 +34,7 @@ class Trunk(nn.Module):
         self.std = nn.Buffer(torch.ones(feature_dim))
         self.enter = nn.Linear(inputs, channels)
         self.amplitude = nn.Parameter(0.1 * torch.randn(channels))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ChannelDropout(dropout)
         plan = _share_look_ahead(look_ahead)
         self.layers = nn.ModuleList(
             ResidualConv(channels, dilation=dilation, right=right, dropout=dropout)
@@ -53,7 +53,7 @@ class Trunk(nn.Module):
         x = self.enter(x.reshape(batch, steps // 2, 2 * width))
         # The logarithm makes "twice" and "half" equal steps of the same vector.
         x = x + mouth_amp.clamp_min(0.05).log()[:, None, None] * self.amplitude
-        hidden: Tensor = F.gelu(x).transpose(1, 2)
+        hidden: Tensor = F.gelu(x, approximate="tanh")
         for layer in self.layers:
             hidden = layer(hidden)
         return hidden
@@ -82,7 +82,7 @@ class PitchContour(nn.Module):
         def stack(channels_in: int) -> nn.Sequential:
             return nn.Sequential(
                 TimeConv(channels_in, width, 3, right=1),
-                nn.BatchNorm1d(width),
+                _BatchNorm(width),
                 nn.GELU(),
                 TimeConv(width, width, 3, right=1),
             )
@@ -92,22 +92,29 @@ class PitchContour(nn.Module):
         self.pitch = stack(width)
         self.blink_embedding = nn.Embedding(2, width)
         self.amplitude = nn.Parameter(torch.randn(width))
-        self.join = nn.Conv1d(4 * width, channels, 1)
+        self.join = nn.Linear(4 * width, channels)
         self.look_ahead = 2
         self.context = 2
 
     def forward(
         self, features: Tensor, prosody: Tensor, mouth_amp: Tensor, blink: Tensor | None = None
     ) -> Tensor:
-        speech = self.speech(features[:, ::2].transpose(1, 2))
+        speech = self.speech(features[:, ::2])
         coarse = coarse_pitch(prosody[:, ::2])
-        pitch = self.pitch(self.pitch_embedding(coarse).transpose(1, 2))
+        pitch = self.pitch(self.pitch_embedding(coarse))
         if blink is None:
             blink = torch.zeros_like(coarse)
-        lids = self.blink_embedding(blink).transpose(1, 2)
-        amplitude = (mouth_amp[:, None] * self.amplitude)[:, :, None].expand_as(speech)
-        joined: Tensor = self.join(torch.cat([speech, pitch, lids, amplitude], dim=1))
+        lids = self.blink_embedding(blink)
+        amplitude = (mouth_amp[:, None] * self.amplitude)[:, None].expand_as(speech)
+        joined: Tensor = self.join(torch.cat([speech, pitch, lids, amplitude], dim=-1))
         return joined
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch norm of [B, T, C]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 def coarse_pitch(prosody: Tensor) -> Tensor:

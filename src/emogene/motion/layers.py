@@ -1,6 +1,8 @@
 """Building blocks of the motion model: convolutions over time that state how far ahead they look.
 
-Letters: B batch, C channels, T frames, K latents (one per ``stride`` frames). Everything is [B, C, T].
+Letters: B batch, T frames, K latents (one per ``stride`` frames), C channels. Everything is [B, T, C], and a
+convolution is a matrix product over neighbouring frames: on CPUs that is several times faster than
+conv1d, above all in bfloat16.
 ``right`` is the number of future steps a convolution sees; 0 is causal. A stack's look-ahead is the sum
 of its layers', which is what makes the streamed result equal to the offline one.
 """
@@ -13,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 
-class TimeConv(nn.Conv1d):
+class TimeConv(nn.Linear):
     """Convolution over time with output as long as the input (divided by ``stride``) and chosen look-ahead.
 
-    Output k sees inputs from ``stride k + right - (kernel - 1) dilation`` to ``stride k + right``.
+    Output k sees inputs from ``stride k + right - (kernel - 1) dilation`` to ``stride k + right``, zero
+    beyond the ends. The weight is [C_out, kernel C_in], the earliest frame first.
     """
 
     def __init__(
@@ -29,36 +32,47 @@ class TimeConv(nn.Conv1d):
         dilation: int = 1,
         stride: int = 1,
     ) -> None:
-        super().__init__(channels_in, channels_out, kernel, stride=stride, dilation=dilation)
-        span = (kernel - 1) * dilation
-        if not 0 <= right <= span:
-            raise ValueError(f"right must be within 0..{span}, not {right}")
-        # A strided convolution must not run past the last whole group of frames.
-        self.pads = (span - right, max(0, right - (stride - 1)) if stride > 1 else right)
-        self.context = span - right
+        super().__init__(kernel * channels_in, channels_out)
+        self.span = (kernel - 1) * dilation
+        if not 0 <= right <= self.span:
+            raise ValueError(f"right must be within 0..{self.span}, not {right}")
+        self.kernel, self.dilation, self.stride = kernel, dilation, stride
+        # A strided convolution does not run past the last whole group of frames.
+        self.pads = (0, 0, self.span - right, max(0, right - (stride - 1)))
+        self.context = self.span - right
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, self.pads))
+        x = F.pad(x, self.pads)
+        n = (x.shape[1] - self.span - 1) // self.stride + 1
+        reach = (n - 1) * self.stride + 1
+        starts = (tap * self.dilation for tap in range(self.kernel))
+        return super().forward(torch.cat([x[:, s : s + reach : self.stride] for s in starts], dim=-1))
 
 
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of [B, C, T]: unlike group norm over time it can be streamed."""
+class ChannelDropout(nn.Dropout):
+    """Dropout of whole channels of a window: cheaper than per number, and as good on smooth sequences."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand(x.shape[0], 1, x.shape[2]) >= self.p
+        return x * (kept / (1 - self.p))
 
 
 class ResidualConv(nn.Module):
-    """x + dropout(GELU(norm(conv(x)))), the layer of the regression trunk."""
+    """x + dropout(GELU(norm(conv(x)))), the layer of the regression trunk.
+
+    The norm is over channels, frame by frame: statistics over time could not be streamed.
+    """
 
     def __init__(self, channels: int, *, dilation: int, right: int, dropout: float) -> None:
         super().__init__()
         self.conv = TimeConv(channels, channels, 3, dilation=dilation, right=right)
-        self.norm = ChannelNorm(channels)
-        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(channels)
+        self.dropout = ChannelDropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.dropout(F.gelu(self.norm(self.conv(x))))
+        y: Tensor = self.dropout(F.gelu(self.norm(self.conv(x)), approximate="tanh"))
         return x + y
 
 
@@ -68,32 +82,29 @@ class WaveNet(nn.Module):
     As in the paper's FVAE every layer has dilation 1.
     """
 
-    def __init__(
-        self, channels: int, cond_channels: int, *, kernel: int, layers: int, right: int, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, channels: int, cond_channels: int, *, kernel: int, layers: int, right: int) -> None:
         super().__init__()
         self.channels = channels
         self.convs = nn.ModuleList(
             weight_norm(TimeConv(channels, 2 * channels, kernel, right=right)) for _ in range(layers)
         )
-        self.cond = weight_norm(nn.Conv1d(cond_channels, 2 * channels * layers, 1))
+        self.cond = weight_norm(nn.Linear(cond_channels, 2 * channels * layers))
         self.outs = nn.ModuleList(
-            weight_norm(nn.Conv1d(channels, channels if last else 2 * channels, 1))
+            weight_norm(nn.Linear(channels, channels if last else 2 * channels))
             for last in [False] * (layers - 1) + [True]
         )
-        self.dropout = nn.Dropout(dropout)
         self.context = layers * (kernel - 1 - right)
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
         skip: Tensor = torch.zeros_like(x)
-        conds = self.cond(cond).chunk(len(self.convs), dim=1)
+        conds = self.cond(cond).chunk(len(self.convs), dim=-1)
         for conv, out, layer_cond in zip(self.convs, self.outs, conds, strict=True):
-            signal, gate = (self.dropout(conv(x)) + layer_cond).chunk(2, dim=1)
+            signal, gate = (conv(x) + layer_cond).chunk(2, dim=-1)
             y: Tensor = out(torch.tanh(signal) * torch.sigmoid(gate))
-            if y.shape[1] == self.channels:
+            if y.shape[-1] == self.channels:
                 skip = skip + y
                 break
-            residual, more = y.chunk(2, dim=1)
+            residual, more = y.chunk(2, dim=-1)
             x, skip = x + residual, skip + more
         return skip
 
@@ -106,17 +117,17 @@ class Coupling(nn.Module):
     ) -> None:
         super().__init__()
         self.split = latent // 2
-        self.before = nn.Conv1d(self.split, hidden, 1)
+        self.before = nn.Linear(self.split, hidden)
         self.wavenet = WaveNet(hidden, cond_channels, kernel=kernel, layers=layers, right=right)
-        self.after = nn.Conv1d(hidden, latent - self.split, 1)
+        self.after = nn.Linear(hidden, latent - self.split)
         # The flow starts as the identity.
         for parameter in self.after.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, z: Tensor, cond: Tensor, *, inverse: bool = False) -> Tensor:
-        still, moved = z[:, : self.split], z[:, self.split :]
+        still, moved = z[..., : self.split], z[..., self.split :]
         shift = self.after(self.wavenet(self.before(still), cond))
-        return torch.cat([still, moved - shift if inverse else moved + shift], dim=1)
+        return torch.cat([still, moved - shift if inverse else moved + shift], dim=-1)
 
 
 class Flow(nn.Module):
@@ -141,13 +152,13 @@ class Flow(nn.Module):
         self.context = couplings * layers * (kernel - 1 - right)
 
     def forward(self, z: Tensor, cond: Tensor) -> Tensor:
-        """Posterior sample [B, D, K] -> prior space."""
+        """Posterior sample [B, K, D] -> prior space."""
         for coupling in self.couplings:
-            z = coupling(z, cond).flip(1)
+            z = coupling(z, cond).flip(-1)
         return z
 
     def inverse(self, noise: Tensor, cond: Tensor) -> Tensor:
-        """Prior sample [B, D, K] -> latent for the decoder."""
+        """Prior sample [B, K, D] -> latent for the decoder."""
         for coupling in reversed(self.couplings):
-            noise = coupling(noise.flip(1), cond, inverse=True)
+            noise = coupling(noise.flip(-1), cond, inverse=True)
         return noise

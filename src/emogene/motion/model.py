@@ -95,7 +95,7 @@ class MotionModel:
                 torch.from_numpy(np.ascontiguousarray(prosody[rows], np.float32))[None],
                 torch.tensor([float(mouth_amp)]),
             )
-            z = self.network.prior(temperature * torch.from_numpy(noise.T.copy())[None], g)
+            z = self.network.prior(temperature * torch.from_numpy(noise)[None], g)
             y = self.network.decode(z, g) * self.network.scale + self.network.mean
         offsets = y[0, lead : lead + n_frames].numpy().reshape(n_frames, N_LANDMARKS, 3)
         return np.ascontiguousarray(offsets, np.float32)

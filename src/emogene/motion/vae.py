@@ -1,9 +1,9 @@
 """The Audio-to-Motion network: a conditional VAE with a flow prior over landmark motion (paper: 3.1).
 
-g = condition(speech)                      [B, C, T]
-training:   z ~ encoder(motion, g)         [B, D, K], one latent per ``stride`` frames (160 ms)
+g = condition(speech)                      [B, T, C]
+training:   z ~ encoder(motion, g)         [B, K, D], one latent per ``stride`` frames (160 ms)
 synthesis:  z = flow^-1(temperature * noise, g)
-both:       motion = decoder(z, g)         [B, 204, T], standardised landmark offsets
+both:       motion = decoder(z, g)         [B, T, 204], standardised landmark offsets
 
 Recipe ``paper`` is the published system (GeneFace++'s FVAE, which EmoGene uses). Recipe ``standard``
 keeps its parts but is causal but for a bounded look-ahead, hears through a stronger trunk, and decodes
@@ -33,16 +33,16 @@ class MotionConfig:
     features: str = "whisper"
     """Name of the speech features it is trained on."""
     feature_dim: int = 512
-    channels: int = 192
+    channels: int = 160
     """Width of the conditioning g."""
-    hidden: int = 128
+    hidden: int = 96
     """Width of encoder and decoder."""
     latent: int = 16
     kernel: int = 5
-    encoder_layers: int = 4
-    decoder_layers: int = 3
+    encoder_layers: int = 2
+    decoder_layers: int = 2
     flow_couplings: int = 4
-    flow_hidden: int = 64
+    flow_hidden: int = 48
     flow_layers: int = 1
     stride: int = 4
     """Frames per latent."""
@@ -78,6 +78,7 @@ def paper() -> MotionConfig:
         hidden=256,
         encoder_layers=8,
         decoder_layers=4,
+        flow_hidden=64,
         flow_layers=4,
         dropout=0.0,
     )
@@ -88,7 +89,7 @@ RECIPES = {"tiny": tiny, "standard": standard, "paper": paper}
 
 @dataclass(frozen=True)
 class Posterior:
-    """Diagonal Gaussian over latents, each [B, D, K]: a sample, its mean and log standard deviation."""
+    """Diagonal Gaussian over latents, each [B, K, D]: a sample, its mean and log standard deviation."""
 
     z: Tensor
     mean: Tensor
@@ -116,7 +117,7 @@ class MotionVae(nn.Module):
         self.encoder = WaveNet(
             c.hidden, c.channels, kernel=c.kernel, layers=c.encoder_layers, right=(c.kernel - 1) // 2
         )
-        self.moments = nn.Conv1d(c.hidden, 2 * c.latent, 1)
+        self.moments = nn.Linear(c.hidden, 2 * c.latent)
         self.flow = Flow(
             c.latent,
             c.channels,
@@ -126,10 +127,10 @@ class MotionVae(nn.Module):
             layers=c.flow_layers,
             right=1 if symmetric else 0,
         )
-        self.expand = nn.ConvTranspose1d(c.latent, c.hidden, c.stride, stride=c.stride)
+        self.expand = nn.Linear(c.latent, c.stride * c.hidden)
         self.decoder = WaveNet(c.hidden, c.channels, kernel=c.kernel, layers=c.decoder_layers, right=right)
-        self.leave = nn.Conv1d(c.hidden, OUTPUTS, 1)
-        self.regress = None if symmetric else nn.Conv1d(c.channels, OUTPUTS, 1)
+        self.leave = nn.Linear(c.hidden, OUTPUTS)
+        self.regress = None if symmetric else nn.Linear(c.channels, OUTPUTS)
         self.mean = nn.Buffer(torch.zeros(OUTPUTS))
         self.scale = nn.Buffer(torch.ones(OUTPUTS))
 
@@ -150,22 +151,24 @@ class MotionVae(nn.Module):
 
     def encode(self, motion: Tensor, g: Tensor) -> Posterior:
         """Standardised motion [B, T, 204] -> posterior over its latents."""
-        x = self.encoder(self.enter(motion.transpose(1, 2)), self.squeeze(g))
-        mean, log_std = self.moments(x).chunk(2, dim=1)
+        x = self.encoder(self.enter(motion), self.squeeze(g))
+        mean, log_std = self.moments(x).float().chunk(2, dim=-1)
         log_std = log_std.clamp(-6, 3)
         return Posterior(mean + torch.randn_like(mean) * log_std.exp(), mean, log_std)
 
     def prior(self, noise: Tensor, g: Tensor) -> Tensor:
-        """Standard normal noise [B, D, K], scaled by the temperature -> latents."""
+        """Standard normal noise [B, K, D], scaled by the temperature -> latents."""
         z: Tensor = self.flow.inverse(noise, self.squeeze(g))
         return z
 
     def decode(self, z: Tensor, g: Tensor) -> Tensor:
-        """Latents [B, D, K] -> standardised motion [B, T, 204]."""
-        y: Tensor = self.leave(self.decoder(self.expand(z), g))
+        """Latents [B, K, D] -> standardised motion [B, T, 204]."""
+        # One latent becomes ``stride`` frames: a transposed convolution whose kernel is its stride.
+        frames = self.expand(z).reshape(len(z), -1, self.config.hidden)
+        y: Tensor = self.leave(self.decoder(frames, g))
         if self.regress is not None:
             y += self.regress(g)
-        return y.transpose(1, 2)
+        return y
 
     def divergence(self, posterior: Posterior, g: Tensor) -> Tensor:
         """Monte-Carlo KL: mean over latents of log q(z | motion) - log p(flow(z)) [nats per number]."""

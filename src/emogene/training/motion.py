@@ -42,8 +42,8 @@ MOUTH_COLUMNS = slice(3 * MOUTH.start, 3 * MOUTH.stop)
 class MotionTraining:
     """Weights of the losses and sizes of the batches."""
 
-    batch: int = 32
-    frames: int = 88
+    batch: int = 16
+    frames: int = 80
     """Frames per window, a multiple of the latents' stride."""
     velocity: float = 1.0
     """Paper: 3 on 204 standardised numbers; velocities here are per frame of 40 ms."""
@@ -164,15 +164,14 @@ class MotionStep:
 
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         batch = self.windows.sample(rng, self.training.batch, self.training.frames)
-        return self.losses(batch, rng, kl_share=min(1.0, index / self.rising))
+        return self.losses(batch, kl_share=min(1.0, index / self.rising))
 
-    def losses(self, batch: Batch, rng: np.random.Generator, kl_share: float = 1.0) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, kl_share: float = 1.0) -> dict[str, Tensor]:
         """All losses of a batch; "loss" is their weighted sum."""
         t, network = self.training, self.network
         features = batch.features
         if isinstance(network.condition, Trunk) and network.training and self.windows.jitter:
-            noise = torch.from_numpy(rng.standard_normal(features.shape, dtype=np.float32))
-            features = features + self.windows.jitter * network.condition.std * noise
+            features = features + self.windows.jitter * network.condition.std * torch.randn_like(features)
         true = (batch.offsets - network.mean) / network.scale
         g = network.condition(features, batch.prosody, batch.mouth_amp / self.reference)
         posterior = network.encode(true, g)
