@@ -14,7 +14,7 @@ from emogene.types import SAMPLE_RATE_HZ, FloatArray
 
 def recorded(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Pass speech through a random room, microphone, noise and gain; a third stays nearly clean."""
-    sound = np.asarray(samples, np.float64)
+    sound: Reals = np.asarray(samples, np.float64)
     if rng.random() < 0.45:
         sound = _in_room(sound, rng)
     if rng.random() < 0.6:
@@ -28,7 +28,7 @@ def recorded(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 def coloured_noise(rng: np.random.Generator, count: int) -> Reals:
     """Noise [S] of unit deviation: white to brown, or a hum with harmonics now and then."""
-    noise = lfilter([1.0], [1.0, -rng.uniform(0, 0.97)], rng.standard_normal(count))
+    noise: Reals = lfilter([1.0], [1.0, -rng.uniform(0, 0.97)], rng.standard_normal(count))
     if rng.random() < 0.2:
         time_s = np.arange(count) / SAMPLE_RATE_HZ
         for harmonic in (1, 2, 3):

@@ -87,16 +87,17 @@ def build_corpus(
         )
     out = Path(out)
     _claim(out, plan)
-    built_frames, wanted_frames = 0, round(hours * 3600 * FPS)
-    for index, frames in _built_pairs(out, plan, workers):
+    built_frames, wanted_frames, pairs = 0, round(hours * 3600 * FPS), 0
+    for frames in _built_pairs(out, plan, workers):
         built_frames += frames
+        pairs += 1
         if on_progress is not None:
             on_progress(built_frames / FPS / 3600, hours)
         if built_frames >= wanted_frames:
             break
-    _drop_after(out, index)
+    _drop_from(out, pairs)
     clips = clip_folders(out)
-    summary = {"pairs": index + 1, "clips": len(clips), "hours": round(built_frames / FPS / 3600, 4)}
+    summary = {"pairs": pairs, "clips": len(clips), "hours": round(built_frames / FPS / 3600, 4)}
     write_json(out / "corpus.json", plan.header() | {"complete": True} | summary)
     logger.info("%s: %d clips, %.2f hours", out, len(clips), built_frames / FPS / 3600)
     return len(clips)
@@ -157,28 +158,26 @@ def _claim(out: Path, plan: CorpusPlan) -> None:
     write_json(path, plan.header() | {"complete": False})
 
 
-def _built_pairs(out: Path, plan: CorpusPlan, workers: int) -> Iterator[tuple[int, int]]:
-    """Yield (index, frames) of pairs in order, for ever, building some ahead."""
+def _built_pairs(out: Path, plan: CorpusPlan, workers: int) -> Iterator[int]:
+    """Yield the frames of each pair in order, for ever, building some ahead."""
     if workers <= 1:
         for index in count():
-            yield index, build_pair(out, plan, index)
+            yield build_pair(out, plan, index)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         numbers = count()
-        waiting = [(i, pool.submit(build_pair, out, plan, i)) for i in islice(numbers, 4 * workers)]
+        waiting = [pool.submit(build_pair, out, plan, index) for index in islice(numbers, 4 * workers)]
         try:
             while True:
-                index, result = waiting.pop(0)
-                yield index, result.result()
-                following = next(numbers)
-                waiting.append((following, pool.submit(build_pair, out, plan, following)))
+                yield waiting.pop(0).result()
+                waiting.append(pool.submit(build_pair, out, plan, next(numbers)))
         finally:
-            for _, result in waiting:
+            for result in waiting:
                 result.cancel()
 
 
-def _drop_after(out: Path, last: int) -> None:
-    """Remove pairs beyond the last, built ahead or left from a longer corpus."""
+def _drop_from(out: Path, first: int) -> None:
+    """Remove the pairs from number ``first`` on, built ahead or left from a longer corpus."""
     for folder in out.glob("shard-*/pair-*"):
-        if int(folder.name.removeprefix("pair-")) > last:
+        if int(folder.name.removeprefix("pair-")) >= first:
             shutil.rmtree(folder)

@@ -104,7 +104,7 @@ def _sound(label: str, glottal: Reals, noise: Reals) -> Reals:
     if label in _DIPHTHONGS:
         first, second = (_resonate(glottal, _VOWELS[part]) for part in _DIPHTHONGS[label].split())
         fade = np.clip((np.linspace(0, 1, len(glottal)) - 0.35) / 0.4, 0, 1)
-        sound = first * (1 - fade) + second * fade
+        sound: Reals = first * (1 - fade) + second * fade
     elif label in _VOWELS:
         sound = _resonate(glottal, _VOWELS[label]) * (0.5 if label in ("m", "n", "ng") else 1.0)
     else:

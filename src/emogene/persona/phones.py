@@ -84,12 +84,15 @@ def viseme_of(label: str) -> str:
 
 
 def viseme_segments(phones: Sequence[Phone]) -> VisemeSegments:
-    """Map phones to viseme segments in time order."""
+    """Map phones to viseme segments in time order; neighbouring silences become one."""
     rows: list[tuple[int, float, float]] = []
     for start, end, label in phones:
         glide = _glide(label)
         if glide is None:
-            rows.append((VISEME[viseme_of(label)], start, end))
+            viseme = VISEME[viseme_of(label)]
+            if rows and viseme == rows[-1][0] == VISEME[SILENCE]:
+                start = rows.pop()[1]
+            rows.append((viseme, start, end))
         else:
             middle = start + _GLIDE_SPLIT * (end - start)
             rows += [(VISEME[glide[0]], start, middle), (VISEME[glide[1]], middle, end)]

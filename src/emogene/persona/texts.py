@@ -12,29 +12,34 @@ import numpy as np
 from emogene.persona.formants import LEXICON
 
 _SUBJECTS = (
-    "my mother", "your father", "the baby", "our neighbour", "the old fisherman", "a young woman", "the judge",
-    "this boy", "his brother", "the whole family", "nobody", "everybody", "the teacher", "my best friend",
-    "the man in the yellow coat", "her uncle", "the people from the village", "a very patient vet",
-    "the new pilot", "the bus driver", "Paul", "Barbara", "Vivian", "Joshua", "Thomas and Beth", "we", "they",
+    "my mother", "your father", "the baby", "our neighbour", "the old fisherman", "a young woman",
+    "the judge", "this boy", "his brother", "the whole family", "nobody", "everybody", "the teacher",
+    "my best friend", "the man in the yellow coat", "her uncle", "the people from the village",
+    "a very patient vet", "the new pilot", "the bus driver", "Paul", "Barbara", "Vivian", "Joshua",
+    "Thomas and Beth", "we", "they",
 )  # fmt: skip
 _VERBS = (
-    "bought", "forgot", "pushed", "moved", "found", "washed", "fixed", "threw", "promised", "borrowed", "measured",
-    "painted", "would love", "brought back", "never touched", "chose", "put away", "asked for", "laughed about",
-    "could smell", "wrapped up", "showed me", "always wanted", "opened", "dropped", "sold", "might keep",
+    "bought", "forgot", "pushed", "moved", "found", "washed", "fixed", "threw", "promised", "borrowed",
+    "measured", "painted", "would love", "brought back", "never touched", "chose", "put away",
+    "asked for", "laughed about", "could smell", "wrapped up", "showed me", "always wanted", "opened",
+    "dropped", "sold", "might keep",
 )  # fmt: skip
 _ADJECTIVES = (
-    "big", "small", "purple", "blue", "broken", "wonderful", "heavy", "quiet", "beautiful", "empty", "warm",
-    "shiny", "very expensive", "rough", "thick", "fresh", "orange", "huge", "loyal", "rubber", "smooth", "wooden",
+    "big", "small", "purple", "blue", "broken", "wonderful", "heavy", "quiet", "beautiful", "empty",
+    "warm", "shiny", "very expensive", "rough", "thick", "fresh", "orange", "huge", "loyal", "rubber",
+    "smooth", "wooden",
 )  # fmt: skip
 _NOUNS = (
-    "boat", "table", "apples", "map", "shoes", "phone", "window", "garden", "book about birds", "bowl of soup",
-    "piano", "picture of the moon", "umbrella", "watch", "fish", "jacket", "cup of coffee", "bridge", "television",
-    "vase", "mushrooms", "puppy", "toy", "box of matches", "voice", "chair", "pipe", "measuring tape", "mouthwash",
+    "boat", "table", "apples", "map", "shoes", "phone", "window", "garden", "book about birds",
+    "bowl of soup", "piano", "picture of the moon", "umbrella", "watch", "fish", "jacket",
+    "cup of coffee", "bridge", "television", "vase", "mushrooms", "puppy", "toy", "box of matches",
+    "voice", "chair", "pipe", "measuring tape", "mouthwash",
 )  # fmt: skip
 _PLACES = (
     "today", "before breakfast", "in the morning", "by the river", "on the way home", "at five o'clock",
     "near the beach", "after the show", "for a while", "without asking", "in April", "with both hands",
-    "under the bridge", "again and again", "above the shop", "next Thursday", "for the first time", "maybe",
+    "under the bridge", "again and again", "above the shop", "next Thursday", "for the first time",
+    "maybe",
 )  # fmt: skip
 _TEMPLATES = (
     "{S} {v} the {a} {n} {p}.", "{S} {v} {a} {n} and {a} {n}.", "Why would {s} want the {a} {n}?",
@@ -95,8 +100,14 @@ def foreign_sentences(language: str) -> list[str]:
 
 def _fill(slot: str, rng: np.random.Generator) -> str:
     words = {
-        "s": _SUBJECTS, "v": _VERBS, "a": _ADJECTIVES, "n": _NOUNS, "p": _PLACES, "d": _DIGITS, "l": tuple(_LETTERS)
-    }[slot.lower()]  # fmt: skip
+        "s": _SUBJECTS,
+        "v": _VERBS,
+        "a": _ADJECTIVES,
+        "n": _NOUNS,
+        "p": _PLACES,
+        "d": _DIGITS,
+        "l": tuple(_LETTERS),
+    }[slot.lower()]
     word = str(rng.choice(words))
     return word[:1].upper() + word[1:] if slot.isupper() else word
 

@@ -167,7 +167,9 @@ def _pull(segments: VisemeSegments, targets: Reals, time_s: Reals, style: MouthS
     """Dominance-weighted mean of the targets, [N, 13] at the times [N]."""
     dominance = DOMINANCE[segments.viseme]
     offset = time_s - segments.centre_s[:, None]
-    outside = np.maximum(np.abs(offset) - 0.3 * segments.duration_s[:, None], 0)
+    # The core of a segment is 60 % of it, of a long one all but its outer 60 ms: a pause shuts the mouth.
+    half = np.maximum(0.3 * segments.duration_s, segments.duration_s / 2 - 0.06)[:, None]
+    outside = np.maximum(np.abs(offset) - half, 0)
     decay = np.where(offset < 0, dominance[:, 2:3], dominance[:, 3:4]) * style.decay_scale
     weight = np.exp(-((decay * outside) ** 1.15))
     channels = np.empty((len(time_s), len(CHANNELS)))

@@ -19,10 +19,10 @@ _FLITE = (
 _ESPEAK_ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-us", "en-029")
 _ESPEAK_FOREIGN = ("de", "fr", "es", "it")
 _ESPEAK_VARIANTS = (
-    "f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "Andy", "Annie", "Gene", "Lee",
-    "Michael", "Mike", "anika", "aunty", "belinda", "benjamin", "boris", "caleb", "david", "ed", "grandma",
-    "grandpa", "iven", "john", "klatt2", "klatt4", "linda", "max", "michel", "miguel", "pablo", "paul", "quincy",
-    "rob", "sandro", "shelby", "steph", "travis", "victor", "zac",
+    "f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "Andy", "Annie", "Gene",
+    "Lee", "Michael", "Mike", "anika", "aunty", "belinda", "benjamin", "boris", "caleb", "david", "ed",
+    "grandma", "grandpa", "iven", "john", "klatt2", "klatt4", "linda", "max", "michel", "miguel", "pablo",
+    "paul", "quincy", "rob", "sandro", "shelby", "steph", "travis", "victor", "zac",
 )  # fmt: skip
 FOREIGN_SHARE = 0.25
 """Of the espeak voices, how many speak another language than English."""
