@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from emogene.capture.create import create_clip
 from emogene.capture.smoothing import shots, smooth
-from emogene.capture.steps import Progress, Steps, no_progress
+from emogene.capture.steps import Progress, no_progress
 from emogene.capture.tracks import neutral_of
 from emogene.errors import UserError
 from emogene.io.clip import Clip
 from emogene.pose.bank import PoseBank
-from emogene.types import FloatArray, Identity
+from emogene.types import FPS, FloatArray, HeadPose, Identity, Motion
+
+if TYPE_CHECKING:
+    from emogene.render.portrait import Portrait
+    from emogene.training.render import RenderRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -68,36 +71,54 @@ def create_avatar(order: Order, progress: Progress = no_progress) -> dict[str, A
     Raises:
         UserError: the footage is not usable (see `capture.preflight`).
     """
+    started = time.monotonic()
+    clip = create_clip(order.video, order.work / "clip", progress, speaker=order.name)
+    return train_avatar(order, clip, progress, capture_s=round(time.monotonic() - started, 1))
+
+
+def train_avatar(
+    order: Order,
+    clip: Clip,
+    progress: Progress = no_progress,
+    *,
+    recipe: RenderRecipe | None = None,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Train the portrait of a clip's person and write the bundle.
+
+    Args:
+        order: see Order.
+        clip: with frames, masks, pose and landmarks.
+        progress: called with (step, done, total).
+        recipe: of training.render, with its own number of steps; None: the order's quality and minutes.
+        facts: more to be told on the avatar's card.
+    """
     from emogene.avatar import Avatar, AvatarCard
     from emogene.training.render import RECIPES, train_portrait
 
     started = time.monotonic()
-    clip = create_clip(order.video, order.work / "clip", progress, speaker=order.name)
-    identity = identity_of(clip)
-    captured = time.monotonic()
-    recipe = RECIPES["high" if order.quality == "high" else "standard"]()
+    identity, poses = identity_of(clip), pose_bank_of(clip)
     portrait = train_portrait(
         clip,
         order.work / "portrait",
-        recipe,
+        recipe or RECIPES["high" if order.quality == "high" else "standard"](),
         neutral_cano=identity.neutral_cano,
-        minutes=order.minutes or MINUTES[order.quality],
-        report=_reporting(progress),
+        minutes=0.0 if recipe else order.minutes or MINUTES[order.quality],
+        report=lambda stage, done, total, _: progress(f"portrait {stage}", done, total),
     )
-    trained = time.monotonic()
-    report = {
-        "capture_s": round(captured - started, 1),
-        "portrait_s": round(trained - captured, 1),
-        "steps_s": Steps(clip.folder).seconds(),
-        "video_s": round(clip.n_frames / 25, 2),
-        "pose_rms_px": clip.about.get("pose_rms_px"),
-        "audio_offset_frames": clip.about.get("audio_offset_frames"),
-        "quality": order.quality,
-    }
-    made_by = {"command": "emogene create", "source_sha256": clip.about.get("source_sha256"), **report}
-    card = AvatarCard(name=order.name, consent=order.consent.strip(), made_by=made_by)
-    Avatar(card, identity, pose_bank_of(clip), portrait).save(order.folder)
-    _write_preview(order, portrait, identity, clip)
+    told = {key: clip.about[key] for key in ("source_sha256", "pose_rms_px", "sync") if key in clip.about}
+    report = (
+        facts
+        | told
+        | {
+            "quality": order.quality,
+            "video_s": round(clip.n_frames / FPS, 2),
+            "portrait_s": round(time.monotonic() - started, 1),
+        }
+    )
+    card = AvatarCard(name=order.name, consent=order.consent.strip(), made_by=report)
+    Avatar(card, identity, poses, portrait).save(order.folder)
+    _write_preview(order.folder, portrait, identity, poses)
     return report
 
 
@@ -136,21 +157,11 @@ def cuts_of(clip: Clip) -> list[int]:
     return [int(cut) for cut in clip.about.get("cuts", [])]
 
 
-def _reporting(progress: Progress) -> Callable[[str, int, int, float], None]:
-    def report(stage: str, done: int, total: int, seconds_left: float) -> None:
-        progress(f"portrait {stage}", done, total)
-
-    return report
-
-
-def _write_preview(order: Order, portrait: Any, identity: Identity, clip: Clip) -> None:
+def _write_preview(folder: Path, portrait: Portrait, identity: Identity, poses: PoseBank) -> None:
     """A picture of the finished avatar at rest, for the list and the card."""
     from emogene.io.images import write_rgb
-    from emogene.types import HeadPose, Motion
 
     eyes = np.array([[1.0, 1.0, 0.0, 0.0]], np.float32)
-    rest = pose_bank_of(clip).rest[None]
-    pictures = portrait.render(
-        Motion(identity.neutral_cano[None], eyes), HeadPose(rest), background=portrait.background
-    )
-    write_rgb(order.folder / "preview.png", next(iter(pictures)))
+    rest = HeadPose(poses.rest[None])
+    motion = Motion(identity.neutral_cano[None], eyes)
+    write_rgb(folder / "preview.png", next(portrait.render(motion, rest, background=portrait.background)))

@@ -94,7 +94,7 @@ def _create(
         report = create_avatar(order, progress)
     if not keep_work:
         shutil.rmtree(work, ignore_errors=True)
-    seconds = report["capture_s"] + report["portrait_s"]
+    seconds = float(report["capture_s"]) + float(report["portrait_s"])
     sys.stdout.write(f"created {name} in {seconds / 60:.1f} min: {folder}\n")
     sys.stdout.write(f"try: emogene speak speech.wav --avatar {name} -o {name}.mp4\n")
 
