@@ -30,10 +30,12 @@ NECK_SHARE = 0.05
 GUIDE_RADIUS, GUIDE_EPS = 0.012, 2e-4
 """Edge sharpening: window over picture size, and the contrast (variance of 0..1 grey) that is an edge."""
 
-OUTLINE_SHARE = 0.016
+OUTLINE_SHARE = 0.022
 """Half width over picture size of the band along the outline in which the plate has a say."""
 LOOKS_EMPTY, LOOKS_FULL = 6.0, 40.0
-"""Difference to the plate (grey levels) up to which a pixel is the scene, and from which it is not."""
+"""Difference to the plate (grey levels) of the scene itself, and of what surely is not the scene."""
+PLATE_SAY = 0.9
+"""Below 1 the plate cannot overrule the net where that is certain: a shirt as white as the wall stays."""
 
 
 class PersonFinder:
@@ -108,18 +110,22 @@ def label(
 
 
 def unlike(frame: ByteArray, scene: Scene, person: FloatArray) -> FloatArray:
-    """Evidence [H, W] in -0.5..0.5 near the outline: positive where the frame differs from the scene."""
+    """Evidence [H, W] near the outline: positive where the frame differs from the scene.
+
+    Against a scene of quite another colour the outline runs where half of the difference is reached: the
+    pixels along it are mixtures of both.
+    """
     import cv2
 
-    difference = np.abs(frame.astype(np.float32) - scene.plate).max(-1)
-    difference = cv2.blur(difference, (3, 3))
-    low, high = LOOKS_EMPTY, LOOKS_FULL
-    evidence = np.clip((difference - low) / (high - low), 0, 1) - 0.5
     side = 2 * max(2, round(OUTLINE_SHARE * frame.shape[1])) + 1
-    solid = (person > 0.5).astype(np.float32)
-    share = cv2.blur(solid, (side, side))
+    red, green, blue = cv2.split(cv2.absdiff(frame, scene.plate))
+    difference = cv2.blur(cv2.max(cv2.max(red, green), blue), (3, 3))
+    peak = cv2.dilate(difference, np.ones((side, side), np.uint8)).astype(np.float32)
+    full = np.maximum(0.9 * peak, LOOKS_FULL)
+    evidence = np.clip((difference - LOOKS_EMPTY) / (full - LOOKS_EMPTY), 0, 1) - 0.5
+    share = cv2.blur((person > 0.5).astype(np.float32), (side, side))
     outline = (share > 0.02) & (share < 0.98) & scene.seen
-    return np.asarray(evidence * outline, np.float32)
+    return np.asarray(PLATE_SAY * evidence * outline, np.float32)
 
 
 def sharpened(probability: ByteArray, frame: ByteArray) -> FloatArray:
