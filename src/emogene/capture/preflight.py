@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from emogene.capture.crop import choose_crop
-from emogene.capture.steps import Progress, no_progress
+from emogene.capture.steps import Progress, counted, no_progress
 from emogene.capture.survey import Survey, survey_video
 from emogene.errors import MediaError, UserError
 from emogene.types import FPS, Audio
@@ -34,6 +34,8 @@ STILL_CAMERA = 2.0
 TURNED, TURNED_SHARE = 0.5, 0.15
 SILENT_DB, QUIET_DB = -60.0, -42.0
 MAX_OFFSET_S = 0.06
+SYNC_SECONDS = 16.0
+"""Length of the beginning whose lips are compared with the sound."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,37 @@ class Report:
 def check(video: Path, progress: Progress = no_progress) -> Report:
     """Look through a file and judge it.
 
+    Args:
+        video: the file.
+        progress: called with (step, done, total).
+
     Raises:
         MediaError: the file is not a readable video at all.
     """
     from emogene.io.audio import read_audio
 
-    survey = survey_video(Path(video))
+    survey = survey_video(Path(video), lambda name, items, total: counted(progress, name, items, total))
     try:
         audio = read_audio(video) if survey.has_audio else None
     except MediaError:
         audio = None
-    progress("check", 1, 1)
-    return judge(Path(video), survey, audio)
+    return judge(Path(video), survey, audio, _offset_s(Path(video), audio, survey))
+
+
+def _offset_s(video: Path, audio: Audio | None, survey: Survey) -> float | None:
+    """Offset of the first seconds' lips against the sound; None where it cannot be told."""
+    from emogene.capture.canonical import canonical_face
+    from emogene.capture.sync import expert_is_here, measure_offset
+    from emogene.capture.tracker import track_video
+    from emogene.capture.tracks import fitted, sound_of
+
+    if audio is None or not survey.face_boxes() or not expert_is_here():
+        return None
+    track = fitted(track_video(video, max_frames=round(SYNC_SECONDS * survey.fps)), audio)
+    if not track.valid.any():
+        return None
+    offset = measure_offset(sound_of(audio, len(track)), canonical_face(track).landmarks_cano)
+    return offset.seconds if offset is not None and offset.is_known else None
 
 
 def judge(video: Path, survey: Survey, audio: Audio | None, offset_s: float | None = None) -> Report:

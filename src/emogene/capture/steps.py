@@ -76,11 +76,7 @@ class Steps:
 
     def counted(self, name: str, items: Iterable[Any], total: int) -> Iterator[Any]:
         """Pass items on and report progress."""
-        self._progress(name, 0, total)
-        for done, item in enumerate(items, start=1):
-            yield item
-            self._progress(name, min(done, total), total)
-        self._progress(name, total, total)
+        return counted(self._progress, name, items, total)
 
     def _done(self, record: Path, key: str, outputs: Iterable[Path]) -> bool:
         if not record.exists() or not all(output.exists() for output in outputs):
@@ -89,6 +85,15 @@ class Steps:
             return bool(read_json(record).get("key") == key)
         except UserError:
             return False
+
+
+def counted(progress: Progress, name: str, items: Iterable[Any], total: int) -> Iterator[Any]:
+    """Pass items on, reporting how many of ``total`` have been dealt with; ends at the total."""
+    progress(name, 0, total)
+    for done, item in enumerate(items, start=1):
+        yield item
+        progress(name, min(done, total), total)
+    progress(name, total, total)
 
 
 def content_key(*parts: Any) -> str:

@@ -59,6 +59,13 @@ def measure_offset(audio: Audio, landmarks_cano: FloatArray) -> Offset | None:
     return Offset(int(frames), round(float(confidence), 3))
 
 
+def expert_is_here() -> bool:
+    """Whether a sync expert ships with this installation."""
+    from emogene.motion.sync import SHIPPED
+
+    return (SHIPPED / "model.safetensors").exists()
+
+
 def delayed(audio: Audio, n_frames: int) -> Audio:
     """The sound, as long as before, starting n_frames later (negative: earlier); silence fills in."""
     shift = n_frames * SAMPLES_PER_FRAME

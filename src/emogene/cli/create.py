@@ -51,7 +51,8 @@ def _check(video: Path) -> None:
 
     from emogene.capture.preflight import check as check_footage
 
-    report = check_footage(video)
+    with _Progress() as progress:
+        report = check_footage(video, progress)
     colours = {"error": "red", "warning": "yellow", "good": "green"}
     table = Table("", "what", "finding", box=None, pad_edge=False)
     for finding in report.findings:
