@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emogene.capture.quiet import quiet_libraries
 from emogene.capture.smoothing import shots
 from emogene.errors import UserError
 from emogene.io.clip import MASK_HEAD, MASK_TORSO
@@ -43,7 +44,8 @@ class PersonFinder:
 
     def __init__(self, model: Path | None = None) -> None:
         try:
-            from ai_edge_litert.interpreter import Interpreter
+            with quiet_libraries():
+                from ai_edge_litert.interpreter import Interpreter
         except ImportError:
             raise UserError(
                 "finding the person needs ai-edge-litert, which is not installed;"
@@ -53,8 +55,9 @@ class PersonFinder:
             from emogene.assets import fetch
 
             model = fetch("selfie-segmentation")
-        self._net: Any = Interpreter(str(model), num_threads=1)
-        self._net.allocate_tensors()
+        with quiet_libraries():
+            self._net: Any = Interpreter(str(model), num_threads=1)
+            self._net.allocate_tensors()
         self._input = self._net.get_input_details()[0]["index"]
         self._output = self._net.get_output_details()[0]["index"]
 

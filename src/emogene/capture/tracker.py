@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emogene.capture.quiet import quiet_libraries
 from emogene.errors import UserError
 from emogene.types import FPS, ByteArray, FloatArray
 
@@ -250,13 +251,17 @@ def landmarker(mode: str, n_faces: int = 1) -> Iterator[Any]:
         output_face_blendshapes=True,
         num_faces=n_faces,
     )
-    with vision.FaceLandmarker.create_from_options(options) as landmarker:
-        yield landmarker
+    with quiet_libraries():
+        net = vision.FaceLandmarker.create_from_options(options)
+        detect(net, np.zeros((CROP_PX, CROP_PX, 3), np.uint8), None if mode == "IMAGE" else 0)
+    with net:
+        yield net
 
 
 def _mediapipe() -> tuple[Any, Any]:
     try:
-        from mediapipe.tasks.python import BaseOptions, vision
+        with quiet_libraries():
+            from mediapipe.tasks.python import BaseOptions, vision
     except ImportError:
         raise UserError(
             "reading faces needs mediapipe, which is not installed; pip install 'emogene[capture]'"
