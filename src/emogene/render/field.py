@@ -211,7 +211,8 @@ class HeadField(nn.Module):
     def _shade(self, sums: Tensor, rays_d: Tensor) -> RayOutput:
         """Deferred colour: sums [R, 18] and directions [R, 3] -> channels."""
         opacity = sums[:, 0]
-        hidden = torch.relu(self.colour1(torch.cat([sums[:, :GEOMETRY], direction_basis(rays_d)], dim=1)))
+        basis = direction_basis(rays_d.clamp(-1, 1).nan_to_num(0.0))  # an empty ray may carry any direction
+        hidden = torch.relu(self.colour1(torch.cat([sums[:, :GEOMETRY], basis], dim=1)))
         raw = self.colour2(hidden)
         channels = torch.cat([torch.sigmoid(raw[:, :3]), raw[:, 3:]], dim=1) * opacity[:, None]
         return RayOutput(channels, opacity, sums[:, GEOMETRY], sums[:, GEOMETRY + 1])

@@ -13,7 +13,9 @@ struct alignas(64) ColourScratch {
 // Real spherical harmonics up to degree 3 of 32 directions; see volume.direction_basis.
 static inline void harmonics(const float* const d[3], float* out) {
   for (int i = 0; i < kBlock; i += L) {
-    const vf x = load<vf>(d[0] + i), y = load<vf>(d[1] + i), z = load<vf>(d[2] + i);
+    vf axis[3];  // clamped: an empty ray may carry any direction, and 0 times NaN is NaN
+    for (int k = 0; k < 3; k++) axis[k] = vmin(vmax(load<vf>(d[k] + i), splat(-1.0f)), splat(1.0f));
+    const vf x = axis[0], y = axis[1], z = axis[2];
     const vf xx = x * x, yy = y * y, zz = z * z;
     const vf basis[16] = {splat(0.2821f),
                           -0.4886f * y,

@@ -130,7 +130,7 @@ static void adam(float* value, float* mean, float* square, float* grad, uint16_t
     if (packed) {
       uint32_t bits;
       __builtin_memcpy(&bits, &x, 4);
-      packed[i] = (uint16_t)((bits + 0x8000u) >> 16);
+      packed[i] = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);  // to nearest even, as torch
     }
   }
 }
