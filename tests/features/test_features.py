@@ -81,7 +81,7 @@ def test_student_waits_no_longer_than_it_says() -> None:
         extractor = StudentFeatures(StudentNet(config))
         assert extractor.look_ahead_s <= 0.24
         stream, given_rows = extractor.stream(), 0
-        for push in range(1, 60):
+        for push in range(1, 20):
             given_rows += len(stream.push(noise(800)))
             assert given_rows >= (push * 800 / 16000 - extractor.look_ahead_s) * 50 - 1
 

