@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emogene.emotion.lips import REACH_FRAMES, keep_contacts
 from emogene.emotion.model import EmotionConfig, EmotionNet, PaperNet, build
 from emogene.errors import FormatError
 from emogene.io.files import atomic_folder, check_format_version, read_json, write_json
@@ -47,16 +48,18 @@ class EmotionModel:
 
     def __init__(self, network: EmotionNet | PaperNet) -> None:
         self.network = network.eval()
+        self._guards_lips = isinstance(network, EmotionNet)
+        """The published model knows no contacts."""
 
     @property
     def look_ahead_frames(self) -> int:
         """Future frames an output frame depends on (at most 6)."""
-        return self.network.look_ahead_frames
+        return max(self.network.look_ahead_frames, REACH_FRAMES if self._guards_lips else 0)
 
     @property
     def context_frames(self) -> int:
         """Past frames an output frame depends on."""
-        return self.network.look_ahead_frames
+        return self.look_ahead_frames
 
     def apply(
         self,
@@ -96,8 +99,10 @@ class EmotionModel:
                 torch.from_numpy(doses)[None],
                 torch.from_numpy(style_row.astype(np.float32)),
             )
-        head = _head_style(doses, self.network.head_style)
-        return EmotionalMotion(offsets + moved[0].numpy(), eyes[0].numpy(), head)
+        emotional = offsets + moved[0].numpy()
+        if self._guards_lips:
+            emotional = keep_contacts(offsets, emotional)
+        return EmotionalMotion(emotional, eyes[0].numpy(), _head_style(doses, self.network.head_style))
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors (half precision)."""

@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 
 from emogene.emotion.grammar import parse_emotion
 from emogene.emotion.losses import INNER_LOWER
+from emogene.emotion.track import DEFAULT_FADE_S
 from emogene.evaluate.emotion_classifier import EmotionClassifier
 from emogene.geometry.landmarks import EYES, lip_opening
 from emogene.training.emotion_pairs import EmotionPair
@@ -48,8 +49,9 @@ class EmotionScores:
     the rank correlation between dose and displacement, and dose and expression score. mixtures_between: share
     of half-and-half mixtures that lie between their parts. closure_kept: closures at p, b, m at full dose, as
     a share of the neutral motion. contact_kept: the same at f, v. opening_r: correlation of lip opening with
-    the neutral motion, full dose. transition_peak: largest speed an onset adds, over the 99th
-    percentile of speech's own speed. neutral_drift: largest change at neutral.
+    the neutral motion, full dose. transition_peak: largest speed a change of emotion adds to the two emotions
+    held, over the 99th percentile of speech's own speed. fade_speed: 99th percentile of speed while the emotion
+    changes, over that of the neutral motion in the same frames. neutral_drift: largest change at neutral.
     """
 
     error_ratio: float
@@ -63,6 +65,7 @@ class EmotionScores:
     contact_kept: float
     opening_r: float
     transition_peak: float
+    fade_speed: float
     neutral_drift: float
 
 
@@ -107,6 +110,7 @@ def _score(
     error_ratio, square_ratio = _error_ratios(held, ours)
     accuracy = classifier.accuracy(held, ours)
     full = {index: [system(pair.neutral, constant(index, len(pair))) for pair in held] for index in ACTIVE}
+    transition_peak, fade_speed = _transitions(system, held[:20])
     displacement, score = _dose_correlations(system, held, directions)
     return EmotionScores(
         error_ratio=error_ratio,
@@ -119,7 +123,8 @@ def _score(
         closure_kept=_kept(held, full, BILABIALS),
         contact_kept=_kept(held, full, LABIODENTALS),
         opening_r=_opening_correlation(held, full),
-        transition_peak=_transition_peak(system, held),
+        transition_peak=transition_peak,
+        fade_speed=fade_speed,
         neutral_drift=_neutral_drift(system, held),
     )
 
@@ -233,16 +238,24 @@ def _opening_correlation(held: Sequence[EmotionPair], full: Mapping[int, Sequenc
     return float(np.mean(values))
 
 
-def _transition_peak(system: System, held: Sequence[EmotionPair]) -> float:
-    """Largest speed that onsets add (95 % of takes stay below), over speech's own 99th percentile."""
-    own = np.concatenate([_speed(pair.neutral) for pair in held])
-    peaks = []
+def _transitions(system: System, held: Sequence[EmotionPair]) -> tuple[float, float]:
+    """Fastest a change of emotion moves the face beyond what the emotions before and after do, and the 99th
+    percentile of speed while it changes; both over the 99th percentile of the neutral speech."""
+    own = np.percentile(np.concatenate([_speed(pair.neutral) for pair in held]), 99)
+    added, fast, plain = [], [], []
     for pair in held:
         times = np.arange(len(pair)) / FPS
+        half = round(float(times[-1]) / 2, 3)
+        fading = slice(int(half * FPS), int((half + DEFAULT_FADE_S) * FPS) + 1)
+        plain.append(_speed(pair.neutral)[fading])
         for first, second in pairwise((NEUTRAL, *ACTIVE)):
-            track = parse_emotion(f"{EMOTIONS[first]}, {times[-1] / 2 + 0.001:.3f}:{EMOTIONS[second]}")
-            peaks.append(_speed(system(pair.neutral, track.weights(times)) - pair.neutral).max())
-    return float(np.percentile(peaks, 95) / np.percentile(own, 99))
+            track = parse_emotion(f"{EMOTIONS[first]}, {half}:{EMOTIONS[second]}")
+            changing = _speed(system(pair.neutral, track.weights(times)))
+            lasting = [_speed(system(pair.neutral, constant(k, len(pair)))) for k in (first, second)]
+            added.append((changing - np.maximum(*lasting))[fading].max())
+            fast.append(changing[fading])
+    in_fades = np.percentile(np.concatenate(fast), 99) / np.percentile(np.concatenate(plain), 99)
+    return float(max(added) / own), float(in_fades)
 
 
 def _speed(offsets: FloatArray) -> FloatArray:

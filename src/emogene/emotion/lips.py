@@ -1,0 +1,75 @@
+"""Speech comes first: lips that speech shuts, or sets on the teeth, stay so under any emotion.
+
+The network has learned to step back at closures; this makes sure of it where the emotion is strong or the
+voice unusual. A contact is told from a rest by its neighbourhood: in a pause the lips are near each other
+too, but they do not part within the frames around.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from emogene.types import FloatArray
+
+REACH_FRAMES = 6
+"""Frames around a frame that decide about it: four in which the lips must part, two to ease in and out."""
+_PARTING_REACH = 4
+_EASE = (0.25, 0.6, 1.0, 0.6, 0.25)
+"""Share of a contact in the frames before and after it: without it the lips would snap."""
+_UPPER, _LOWER = (61, 62, 63), (67, 66, 65)
+_OUTER_UPPER, _OUTER_LOWER = (50, 51, 52), (58, 57, 56)
+_SHUT = (0.10, 0.35)
+"""Share of the widest opening nearby at which lips are surely shut, and surely not."""
+_ON_TEETH = (0.30, 0.60)
+"""The same for the lower lip's way down to f and v, which stay further open than p, b, m."""
+_PARTED = (0.012, 0.030)
+"""Openings nearby (canonical units) at which speech begins to be assumed, and is certain."""
+
+
+def keep_contacts(neutral: FloatArray, emotional: FloatArray) -> FloatArray:
+    """Return emotional offsets [T, 68, 3] whose lips meet where those of the neutral ones do.
+
+    Lower lips are brought back to the height speech gave them (p, b, m and the teeth of f, v), then the upper
+    ones to the lower (p, b, m). Frames without emotion are returned as they are.
+    """
+    if len(neutral) == 0:
+        return emotional
+    gap = _gap(neutral)
+    drop = -neutral[:, _LOWER, 1]
+    shut, touching = _contact(gap, _SHUT), _contact(drop, _ON_TEETH)
+    result = np.array(emotional, np.float32)
+    lift = np.maximum(neutral[:, _LOWER, 1] - result[:, _LOWER, 1], 0.0) * np.maximum(shut, touching)
+    result[:, _LOWER, 1] += lift
+    result[:, _OUTER_LOWER, 1] += lift
+    lower = np.maximum(_gap(result) - np.maximum(gap, 0.0), 0.0) * (_gap(result) > gap) * shut
+    result[:, _UPPER, 1] -= lower
+    result[:, _OUTER_UPPER, 1] -= lower
+    return result
+
+
+def _gap(offsets: FloatArray) -> FloatArray:
+    """Opening [T, 3] of the inner-lip pairs over that of the resting face."""
+    return np.asarray(offsets[:, _UPPER, 1] - offsets[:, _LOWER, 1])
+
+
+def _contact(opening: FloatArray, share: tuple[float, float]) -> FloatArray:
+    """Degree 0..1 to which speech makes a contact in each frame, [T, 3] -> [T, 1]."""
+    mean = opening.mean(1)
+    around = _windows(mean, _PARTING_REACH, "edge").max(1)
+    near = 1.0 - _smoothstep(mean / np.maximum(around, _PARTED[0]), *share)
+    contact = near * _smoothstep(around, *_PARTED)
+    eased = (_windows(contact, len(_EASE) // 2, "constant") * _EASE).max(1)
+    return np.asarray(eased, np.float32)[:, None]
+
+
+def _windows(values: FloatArray, reach: int, mode: Literal["edge", "constant"]) -> FloatArray:
+    """[T] -> [T, 2 reach + 1]: each frame with its neighbours."""
+    padded = np.pad(values, reach, mode=mode)
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
+
+
+def _smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:
+    phase = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return np.asarray(phase * phase * (3.0 - 2.0 * phase))
