@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from emogene.render.field import FieldConfig, HeadField
-from emogene.render.native import binding
+from emogene.render.native import binding, build
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,32 @@ def host_isas() -> tuple[str, ...]:
     return () if path is None else binding.Kernels(path).supported
 
 
-@pytest.fixture(params=host_isas() or ["none"])
+def emulated_library() -> str | None:
+    """A build whose tile instructions are plain code, so that the AMX path runs on any AVX-512 host."""
+    folder = binding.cache_folder().parent / "native-emulated"
+    path = build.compile_library(folder, ("-DEG_AMX_EMULATED", "-O1"))
+    return None if path is None else str(path)
+
+
+def isa_params() -> list[str]:
+    """Instruction sets to test: the host's, and emulated tiles where only those are missing."""
+    isas = list(host_isas())
+    return [*isas, "amx-emulated"] if "avx512" in isas and "amx" not in isas else isas or ["none"]
+
+
+@pytest.fixture(params=isa_params())
 def isa(request, monkeypatch):
     """Every instruction set of the host in turn."""
     if request.param == "none":
         pytest.skip("no C++ compiler and no shipped kernels")
-    monkeypatch.setenv("EMOGENE_ISA", request.param)
-    return request.param
+    if request.param == "amx-emulated":
+        path = emulated_library()
+        if path is None:
+            pytest.skip("no C++ compiler")
+        monkeypatch.setenv("EMOGENE_KERNELS", path)
+    name = request.param.split("-")[0]
+    monkeypatch.setenv("EMOGENE_ISA", name)
+    return name
 
 
 @pytest.fixture(params=[1, 2])

@@ -2,7 +2,7 @@
 
 "auto" is native for float32 parameters on a CPU when the library is there and the field has the sizes the
 kernels are written for, else torch. EMOGENE_ISA=portable|avx2|avx512|amx forces an instruction set,
-EMOGENE_ISA=torch switches the kernels off.
+EMOGENE_ISA=torch switches the kernels off. EMOGENE_KERNELS=path loads another library (a sanitizer build).
 """
 
 from __future__ import annotations

@@ -141,10 +141,14 @@ def thread_count() -> ctypes.c_int:
     return ctypes.c_int(max(1, min(torch.get_num_threads(), 64)))
 
 
-@functools.cache
 def load(isa: str | None = None) -> Kernels | None:
     """The library, compiled into the user's cache when the package came without; None without compiler."""
-    path = find_library()
+    return _load(isa, os.environ.get("EMOGENE_KERNELS"))
+
+
+@functools.cache
+def _load(isa: str | None, override: str | None) -> Kernels | None:
+    path = Path(override) if override else find_library()
     return None if path is None else Kernels(path, isa)
 
 

@@ -41,6 +41,7 @@ AVX512_FLAGS = (
 X86_UNITS: dict[str, tuple[str, ...]] = {
     "isa_avx2.cpp": ("-mavx2", "-mfma", "-mbmi2"),
     "isa_avx512.cpp": AVX512_FLAGS,
+    "isa_amx.cpp": (*AVX512_FLAGS, "-mamx-tile", "-mamx-bf16"),
 }
 TIMEOUT_S = 300
 logger = logging.getLogger(__name__)

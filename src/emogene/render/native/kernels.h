@@ -107,5 +107,6 @@ struct Kernels {
 inline int64_t item_bound(float step) { return kItemRays * ((int64_t)(1.7321f / step) + 2 + kBlock); }
 
 extern const Kernels kPortable, kAvx2, kAvx512, kAmx;
+bool amx_probe();  // runs tile instructions: only in a process that may die
 
 }  // namespace emogene

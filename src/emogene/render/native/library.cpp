@@ -7,6 +7,10 @@
 #include <vector>
 
 #if defined(EG_HAVE_X86)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <xmmintrin.h>
 #endif
 
@@ -21,6 +25,30 @@ constexpr int kMaxThreads = 64;
 enum Status { kOk = 0, kBadFrame = 1, kBadStep = 2, kBadIsa = 3, kBadThreads = 4 };
 enum Isa { kIsaPortable, kIsaAvx2, kIsaAvx512, kIsaAmx, kIsaCount };
 
+#if defined(EG_HAVE_X86)
+// CPU and kernel offer tiles, this process may use them, and a child process computes rightly with them.
+bool amx_works() {
+#if defined(EG_AMX_EMULATED)
+  return amx_probe();
+#elif defined(__linux__)
+  constexpr unsigned kTileState = 3u << 17, kTileBits = 1u << 22 | 1u << 24;  // XCR0; AMX-BF16, AMX-TILE
+  unsigned eax, ebx, ecx, edx, state, high;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (edx & kTileBits) != kTileBits) return false;
+  __asm__ volatile("xgetbv" : "=a"(state), "=d"(high) : "c"(0));
+  if ((state & kTileState) != kTileState) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  if (syscall(SYS_arch_prctl, kRequestPermission, kTileData)) return false;
+  const pid_t child = fork();
+  if (child < 0) return false;
+  if (child == 0) _exit(amx_probe() ? 0 : 1);
+  int status = 0;
+  return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 bool cpu_has(int isa) {
   if (isa == kIsaPortable) return true;
 #if defined(EG_HAVE_X86)
@@ -29,6 +57,10 @@ bool cpu_has(int isa) {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (isa == kIsaAvx512) return avx512;
+  if (isa == kIsaAmx && avx512) {
+    static const bool works = amx_works();
+    return works;
+  }
 #endif
   return false;
 }
@@ -38,6 +70,7 @@ const Kernels* table(int isa) {
 #if defined(EG_HAVE_X86)
   if (isa == kIsaAvx2) return &kAvx2;
   if (isa == kIsaAvx512) return &kAvx512;
+  if (isa == kIsaAmx) return &kAmx;
 #endif
   return &kPortable;
 }

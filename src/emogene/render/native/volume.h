@@ -1,6 +1,10 @@
 // Compositing along rays, forward and backward, over the samples of one chunk.
 #pragma once
+#ifdef EG_MLP_AMX
+#include "mlp_amx.h"
+#else
 #include "mlp.h"
+#endif
 
 namespace emogene {
 namespace EG_NAMESPACE {
