@@ -32,7 +32,13 @@ MIN_FACE_PX = 24
 
 
 def track_to_clip(
-    video: Path, out: Path, *, speaker: str, tracker: FaceTracker | None = None, **about: Any
+    video: Path,
+    out: Path,
+    *,
+    speaker: str,
+    tracker: FaceTracker | None = None,
+    sound: Path | None = None,
+    **about: Any,
 ) -> Clip:
     """Track a talking face and write it as a clip folder without pictures.
 
@@ -41,6 +47,7 @@ def track_to_clip(
         out: the clip folder.
         speaker: who it is; clips of one speaker share a neutral face after `share_neutral`.
         tracker: loaded networks, to use for many videos.
+        sound: file with the sound, where it is not in the video.
         about: more facts for clip.json (source, licence, language, words...).
 
     Raises:
@@ -48,7 +55,7 @@ def track_to_clip(
     """
     from emogene.io.audio import read_audio, write_wav
 
-    audio = read_audio(video)
+    audio = read_audio(sound or video)
     track = fitted(track_video(video, tracker=tracker), audio)
     if not track.valid.any():
         raise UserError(f"{video}: no face was found; leave it out or film one face in good light")

@@ -18,10 +18,9 @@ import numpy as np
 
 from emogene.data.items import Item
 from emogene.errors import UserError
-from emogene.io.audio import read_audio, write_wav
 from emogene.io.clip import Clip, open_clip
 from emogene.io.files import atomic_folder, read_json, write_json
-from emogene.types import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Audio, FloatArray
+from emogene.types import FloatArray
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,9 @@ LEAST_CONFIDENCE = 0.12
 class ClipMaker(Protocol):
     """`emogene.capture.tracks.track_to_clip`, or a stand-in."""
 
-    def __call__(self, video: Path, out: Path, *, speaker: str, **about: Any) -> Clip: ...
+    def __call__(
+        self, video: Path, out: Path, *, speaker: str, sound: Path | None = None, **about: Any
+    ) -> Clip: ...
 
 
 OffsetFinder = Callable[[Clip], tuple[float, int]]
@@ -97,9 +98,9 @@ def _prepare_item(
     assert item.video is not None
     about = {"emotion": item.emotion, "intensity": item.intensity, "text": item.text, "licence": item.licence}
     with atomic_folder(folder) as temporary:
-        make_clip(item.video, temporary, speaker=item.speaker, source=item.video.name, **about)
-        if item.sound is not None:
-            _replace_sound(temporary, item.sound)
+        make_clip(
+            item.video, temporary, speaker=item.speaker, sound=item.sound, source=item.video.name, **about
+        )
         extra: dict[str, Any] = {"words": [list(word) for word in item.words]} if item.words else {}
         if find_offset is not None:
             confidence, offset = find_offset(open_clip(temporary))
@@ -108,14 +109,6 @@ def _prepare_item(
         if extra:
             write_json(temporary / "clip.json", read_json(temporary / "clip.json") | extra)
     return folder, True
-
-
-def _replace_sound(folder: Path, sound: Path) -> None:
-    """Use a separate sound file, cut or padded to the frames of the clip."""
-    n_samples = open_clip(folder).n_frames * SAMPLES_PER_FRAME
-    samples = read_audio(sound).samples[:n_samples]
-    samples = np.pad(samples, (0, n_samples - len(samples)))
-    write_wav(folder / "audio.wav", Audio(samples, SAMPLE_RATE_HZ))
 
 
 def in_sync(clip: Clip) -> tuple[FloatArray, slice]:

@@ -41,7 +41,9 @@ class TakeConfig:
     seconds: float = 9.0
     """Speech per take, about."""
     versions: int = 2
-    """Times every clip is used; the first version keeps speed and sound (but for pauses and level)."""
+    """Times every clip is used."""
+    plain_versions: int = 1
+    """So many of them keep their speed, room and level."""
     pause_share: float = 0.6
     """Of the joints between clips that get a pause."""
     split_share: float = 0.3
@@ -53,7 +55,10 @@ class TakeConfig:
 
 @dataclass(frozen=True)
 class Take:
-    """What a network learns from. amplitude: the speaker's root mean square mouth offset."""
+    """What a network learns from.
+
+    amplitude: the speaker's root mean square mouth offset. synthetic: animated by rules, not tracked.
+    """
 
     speaker: str
     features: FloatArray
@@ -61,6 +66,7 @@ class Take:
     offsets: FloatArray
     mask: FloatArray
     amplitude: float
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def build_takes(
         rng = np.random.default_rng((config.seed, index))
         if members:
             piece = _join([_read(clip, neutrals[speaker]) for clip in members], rng, config)
-            if version:
+            if version >= config.plain_versions:
                 piece = _change(piece, rng)
         else:
             piece = _silence(rng)
@@ -114,15 +120,15 @@ def build_takes(
             "mask": piece.mask.astype(np.uint8),
         }
         save_arrays(path, arrays)
-    write_json(
-        out / "takes.json",
+    notes = [
         {
-            "features": extractor.name,
-            "takes": [
-                {"speaker": speaker, "amplitude": amplitudes.get(speaker, 0.0)} for speaker, _, _ in plan
-            ],
-        },
-    )
+            "speaker": speaker,
+            "amplitude": amplitudes.get(speaker, 0.0),
+            "synthetic": bool(members and members[0].about.get("synthetic", False)),
+        }
+        for speaker, members, _ in plan
+    ]
+    write_json(out / "takes.json", {"features": extractor.name, "takes": notes})
     return len(plan)
 
 
@@ -140,6 +146,7 @@ def load_takes(folder: Path) -> list[Take]:
                 arrays["offsets"][:n],
                 arrays["mask"][:n],
                 float(about["amplitude"]),
+                bool(about.get("synthetic", False)),
             )
         )
     return takes

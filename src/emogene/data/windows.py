@@ -19,13 +19,14 @@ MIRROR_SIGN = np.array([-1, 1, 1], np.float32)
 
 @dataclass(frozen=True)
 class Batch:
-    """features [B, 2T, F], prosody [B, 2T, 3], offsets [B, T, 204], mask [B, T], mouth_amp [B]."""
+    """features [B, 2T, F], prosody [B, 2T, 3], offsets [B, T, 204], mask [B, T]; mouth_amp, synthetic [B]."""
 
     features: Tensor
     prosody: Tensor
     offsets: Tensor
     mask: Tensor
     mouth_amp: Tensor
+    synthetic: Tensor
 
 
 class Windows:
@@ -79,18 +80,19 @@ class Windows:
     def sample(self, rng: np.random.Generator, batch: int, frames: int) -> Batch:
         """Draw ``batch`` windows of ``frames`` video frames; shorter takes are padded and masked."""
         rows = [self._window(rng, frames) for _ in range(batch)]
-        features, prosody, offsets, mask, amplitude = zip(*rows, strict=True)
+        features, prosody, offsets, mask, amplitude, synthetic = zip(*rows, strict=True)
         return Batch(
             torch.from_numpy(np.stack(features)),
             torch.from_numpy(np.stack(prosody)),
             torch.from_numpy(np.stack(offsets)),
             torch.from_numpy(np.stack(mask)),
             torch.tensor(amplitude, dtype=torch.float32),
+            torch.tensor(synthetic, dtype=torch.float32),
         )
 
     def _window(
         self, rng: np.random.Generator, frames: int
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float, float]:
         group = rng.choice(len(self._groups), p=self._shares)
         lengths = self._lengths[group]
         take = self.takes[self._groups[group][rng.choice(len(lengths), p=lengths / lengths.sum())]]
@@ -111,4 +113,5 @@ class Windows:
             np.pad(gain * offsets.reshape(stop - first, -1), ((0, short), (0, 0)), mode="edge"),
             np.pad(mask, (0, short)),
             gain * amplitude,
+            float(take.synthetic),
         )

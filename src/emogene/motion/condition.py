@@ -21,7 +21,8 @@ class Trunk(nn.Module):
     """Recipe ``standard``: the pair of feature frames of each video frame through residual convolutions.
 
     The first layers share out the look-ahead, the rest are causal; strong enough to be a regressor by
-    itself, which is what the decoder does at temperature 0.
+    itself, which is what the decoder does at temperature 0. Speech animated by rules moves differently
+    from tracked people: a flag in training tells them apart, and real motion is what comes out by default.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Trunk(nn.Module):
         self.std = nn.Buffer(torch.ones(feature_dim))
         self.enter = nn.Linear(inputs, channels)
         self.amplitude = nn.Parameter(0.1 * torch.randn(channels))
+        self.synthetic = nn.Parameter(torch.zeros(channels))
         self.dropout = ChannelDropout(dropout)
         plan = _share_look_ahead(look_ahead)
         self.layers = nn.ModuleList(
@@ -44,7 +46,7 @@ class Trunk(nn.Module):
         self.context = sum(2 * dilation - right for dilation, right in plan)
 
     def forward(
-        self, features: Tensor, prosody: Tensor, mouth_amp: Tensor, blink: Tensor | None = None
+        self, features: Tensor, prosody: Tensor, mouth_amp: Tensor, synthetic: Tensor | None = None
     ) -> Tensor:
         x = self.dropout((features - self.mean) / self.std)
         if self.use_prosody:
@@ -53,6 +55,8 @@ class Trunk(nn.Module):
         x = self.enter(x.reshape(batch, steps // 2, 2 * width))
         # The logarithm makes "twice" and "half" equal steps of the same vector.
         x = x + mouth_amp.clamp_min(0.05).log()[:, None, None] * self.amplitude
+        if synthetic is not None:
+            x = x + synthetic[:, None, None] * self.synthetic
         hidden: Tensor = F.gelu(x, approximate="tanh")
         for layer in self.layers:
             hidden = layer(hidden)
@@ -97,7 +101,12 @@ class PitchContour(nn.Module):
         self.context = 2
 
     def forward(
-        self, features: Tensor, prosody: Tensor, mouth_amp: Tensor, blink: Tensor | None = None
+        self,
+        features: Tensor,
+        prosody: Tensor,
+        mouth_amp: Tensor,
+        synthetic: Tensor | None = None,
+        blink: Tensor | None = None,
     ) -> Tensor:
         speech = self.speech(features[:, ::2])
         coarse = coarse_pitch(prosody[:, ::2])

@@ -173,7 +173,7 @@ class MotionStep:
         if isinstance(network.condition, Trunk) and network.training and self.windows.jitter:
             features = features + self.windows.jitter * network.condition.std * torch.randn_like(features)
         true = (batch.offsets - network.mean) / network.scale
-        g = network.condition(features, batch.prosody, batch.mouth_amp / self.reference)
+        g = network.condition(features, batch.prosody, batch.mouth_amp / self.reference, batch.synthetic)
         posterior = network.encode(true, g)
         sampled = network.decode(posterior.z, g)
         result = {
