@@ -1,6 +1,6 @@
 import numpy as np
 
-from emogene.emotion.lips import REACH_FRAMES, keep_contacts
+from emogene.emotion.lips import REACH_FRAMES, keep_contacts, part_lips
 
 UPPER, LOWER = [61, 62, 63], [67, 66, 65]
 
@@ -60,3 +60,14 @@ def test_windows_agree():
     whole = keep_contacts(neutral, emotional)
     part = keep_contacts(neutral[50 - REACH_FRAMES : 120], emotional[50 - REACH_FRAMES : 120])
     np.testing.assert_allclose(part[REACH_FRAMES:-REACH_FRAMES], whole[50 : 120 - REACH_FRAMES], atol=1e-6)
+
+
+def test_lips_do_not_pass_through_each_other():
+    neutral = mouth(SPEECH)
+    pout = neutral.copy()
+    pout[:, LOWER, 1] += 0.05
+    parted = part_lips(neutral, pout)
+    assert gap(parted).min() > -1e-6
+    np.testing.assert_allclose(gap(parted)[:3], 0.03, atol=1e-6)  # where they do not meet nothing changes
+    pressed = mouth([-0.01] * 5)
+    np.testing.assert_array_equal(part_lips(pressed, pressed), pressed)

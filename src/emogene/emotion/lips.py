@@ -7,9 +7,10 @@ too, but they do not part within the frames around.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emogene.types import FloatArray
 
@@ -19,7 +20,7 @@ _PARTING_REACH = 4
 _EASE = (0.25, 0.6, 1.0, 0.6, 0.25)
 """Share of a contact in the frames before and after it: without it the lips would snap."""
 _UPPER, _LOWER = (61, 62, 63), (67, 66, 65)
-_OUTER_UPPER, _OUTER_LOWER = (50, 51, 52), (58, 57, 56)
+_UPPER_LIP, _LOWER_LIP = (_UPPER, (49, 50, 51, 52, 53)), (_LOWER, (59, 58, 57, 56, 55))
 _SHUT = (0.10, 0.35)
 """Share of the widest opening nearby at which lips are surely shut, and surely not."""
 _ON_TEETH = (0.30, 0.60)
@@ -40,13 +41,30 @@ def keep_contacts(neutral: FloatArray, emotional: FloatArray) -> FloatArray:
     drop = -neutral[:, _LOWER, 1]
     shut, touching = _contact(gap, _SHUT), _contact(drop, _ON_TEETH)
     result = np.array(emotional, np.float32)
-    lift = np.maximum(neutral[:, _LOWER, 1] - result[:, _LOWER, 1], 0.0) * np.maximum(shut, touching)
-    result[:, _LOWER, 1] += lift
-    result[:, _OUTER_LOWER, 1] += lift
-    lower = np.maximum(_gap(result) - np.maximum(gap, 0.0), 0.0) * (_gap(result) > gap) * shut
-    result[:, _UPPER, 1] -= lower
-    result[:, _OUTER_UPPER, 1] -= lower
+    fallen = np.maximum(neutral[:, _LOWER, 1] - result[:, _LOWER, 1], 0.0)
+    _move(result, _LOWER_LIP, fallen * np.maximum(shut, touching))
+    apart = np.maximum(_gap(result) - np.maximum(gap, 0.0), 0.0) * (_gap(result) > gap)
+    _move(result, _UPPER_LIP, -apart * shut)
+    return part_lips(neutral, result)
+
+
+def part_lips(neutral: FloatArray, emotional: FloatArray) -> FloatArray:
+    """Let emotional lips meet instead of passing through each other; speech may still press them together."""
+    through = np.maximum(np.minimum(_gap(neutral), 0.0) - _gap(emotional), 0.0)
+    result = np.array(emotional, np.float32)
+    _move(result, _UPPER_LIP, 0.5 * through)
+    _move(result, _LOWER_LIP, -0.5 * through)
     return result
+
+
+def _move(
+    offsets: FloatArray, lip: tuple[tuple[int, ...], tuple[int, ...]], height: NDArray[np.floating[Any]]
+) -> None:
+    """Raise a lip by [T, 3] in place: inner points, the outer ones before them, half of it beside those."""
+    inner, outer = lip
+    offsets[:, inner, 1] += height
+    offsets[:, outer[1:4], 1] += height
+    offsets[:, (outer[0], outer[4]), 1] += 0.5 * height[:, (0, 2)]
 
 
 def _gap(offsets: FloatArray) -> FloatArray:

@@ -50,7 +50,7 @@ class EmotionScores:
     of half-and-half mixtures that lie between their parts. closure_kept: closures at p, b, m at full dose, as
     a share of the neutral motion. contact_kept: the same at f, v. opening_r: correlation of lip opening with
     the neutral motion, full dose. transition_peak: largest speed a change of emotion adds to the two emotions
-    held, over the 99th percentile of speech's own speed. fade_speed: 99th percentile of speed while the emotion
+    held, over the 99th percentile of speech's speed. fade_speed: 99th percentile of speed while the emotion
     changes, over that of the neutral motion in the same frames. neutral_drift: largest change at neutral.
     """
 

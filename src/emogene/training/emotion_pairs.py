@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from emogene.data.rest import neutral_face
+from emogene.emotion.lips import part_lips
 from emogene.errors import UserError
 from emogene.io.clip import Clip, clip_folders, open_clip
 from emogene.pose.euler import angles
@@ -66,7 +67,7 @@ def read_pairs(root: Path) -> list[EmotionPair]:
     if not pairs:
         raise UserError(
             f"{root} holds no emotion pairs (clips whose clip.json has pair and take); "
-            "build them with: emogene persona corpus"
+            "build them with: emogene data corpus"
         )
     log.info("%d pairs of %d speakers", len(pairs), len({pair.speaker for pair in pairs}))
     return pairs
@@ -89,12 +90,14 @@ def _pair(neutral: Clip, emotional: Clip) -> EmotionPair:
     face = neutral_face([neutral])
     weights = np.array(emotional.arrays["emotion"][:n_frames], np.float32)
     weights[:, NEUTRAL] = 0.0
+    before = neutral.arrays["landmarks_cano"][:n_frames] - face
     return EmotionPair(
         speaker=neutral.speaker,
         split=str(neutral.about.get("split", "")),
         neutral_cano=face,
-        neutral=neutral.arrays["landmarks_cano"][:n_frames] - face,
-        emotional=emotional.arrays["landmarks_cano"][:n_frames] - face,
+        neutral=before,
+        # A landmark rig has no collisions: a pout may have driven the lower lip through the upper one.
+        emotional=part_lips(before, emotional.arrays["landmarks_cano"][:n_frames] - face),
         weights=weights,
         eyes_neutral=neutral.arrays["eyes"][:n_frames, :2],
         eyes_emotional=emotional.arrays["eyes"][:n_frames, :2],
