@@ -172,7 +172,33 @@ def render(
     sys.stdout.write(f"wrote {out / 'portrait'}\n")
 
 
-SUBCOMMANDS = {"motion": motion, "sync": sync, "emotion": emotion, "render": render}
+def features(
+    data: list[Path],
+    *,
+    out: Path = Path("runs/features"),
+    recipe: str = "standard",
+    steps: int = 0,
+    minutes: float = 0.0,
+) -> None:
+    """Distil the built-in speech features from Whisper; they are written to OUT/export.
+
+    Args:
+        data: Folders with recordings of speech, no labels needed; each is heard equally often.
+        out: Run folder; an existing run goes on.
+        recipe: tiny or standard.
+        steps: Optimizer steps; 0: the recipe's.
+        minutes: Stop after so long; 0: no limit.
+    """
+    from emogene.training.features import recipe as recipe_of
+    from emogene.training.features import train_features, with_limits
+
+    logging.getLogger("emogene.training").setLevel(logging.INFO)
+    scores = train_features(data, out, with_limits(recipe_of(recipe), steps, minutes))
+    sys.stdout.write("  ".join(f"{name} {value:.4g}" for name, value in scores.items()) + "\n")
+    sys.stdout.write(f"wrote {out / 'export'}\n")
+
+
+SUBCOMMANDS = {"motion": motion, "sync": sync, "emotion": emotion, "render": render, "features": features}
 
 
 def _choose(recipe: str, recipes: Mapping[str, Callable[[], Recipe]]) -> Callable[[], Recipe]:
