@@ -169,3 +169,23 @@ def test_full_disk_is_a_user_error(tmp_path: Path) -> None:
         for k in range(10):
             writer.write(numbered(k))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hdr_footage_looks_like_a_picture(tmp_path: Path) -> None:
+    from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
+
+    path = tmp_path / "hlg.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=25)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = 64, 48, "yuv420p10le"
+        context.colorspace, context.color_primaries = Colorspace.BT2020, ColorPrimaries.BT2020
+        context.color_trc = ColorTrc.ARIB_STD_B67
+        white = np.full((48, 64, 3), round(0.75 * 65535), np.uint16)
+        frame = av.VideoFrame.from_ndarray(white, format="rgb48le")
+        frame = frame.reformat(format="yuv420p10le", dst_colorspace=Colorspace.BT2020)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    image = next(read_video(path)[1])[1]
+    # Paper white is 75 % of an HLG signal: 191 if it were shown as it is.
+    assert image.dtype == np.uint8 and 215 <= image.mean() <= 245

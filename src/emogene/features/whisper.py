@@ -30,7 +30,7 @@ LAYOUT = BlockLayout(core=10 * FEATURE_HZ, left=2 * FEATURE_HZ, right=2 * FEATUR
 DYNAMIC_RANGE = 8.0
 """log10 units below the loudest mel value that are kept (Whisper)."""
 QUIET_SPEECH = 0.0
-"""Loudest log10 mel power of speech at about -45 dB: the level reference does not go below."""
+"""Loudest log10 mel power of speech at about -38 dB: the level reference does not go below."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
