@@ -95,7 +95,8 @@ def test_memory_of_a_session_stays_flat(avatar: Avatar) -> None:
         kept = session._speech._rows
         assert kept is not None
         rows.append(len(kept))
-    assert rows[-1] <= rows[2] + 4
+    # What is kept depends on where the last block ended, but not on how long the session has lasted.
+    assert rows[-1] <= max(rows[1:4]) + 32
 
 
 def test_frames_do_not_depend_on_threads(avatar: Avatar, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The whole paper on one screen: speech and an emotion in, frames of a person out.
 
     Audio [S] -features-> [T50, F], prosody [T50, 3] -motion-> neutral offsets [T, 68, 3]
-      -emotion-> emotional offsets -projection-> the person's own motion -pose-> head pose, eyes
+      -projection-> the person's own motion -emotion-> emotional offsets -pose-> head pose, eyes
       -render-> Frames [H, W, 4]
 
 ``Session`` is that sentence as a stream: push audio, take frames. ``animate`` is a session fed to the
@@ -159,7 +159,9 @@ class Session:
         with self._timed("emotion"):
             emotional = stages.emotion.apply(neutral, weights, seed=self.seed, start_frame=lead)
             inside = slice(first - lead, last - lead)
-            offsets = stages.project(emotional.offsets[inside])
+            # The person's video knows their speech, rarely their anger: projecting the emotional face would
+            # take up to two thirds of it away (brows of a GRID speaker), so the emotion is added behind.
+            offsets = stages.project(neutral[inside]) + (emotional.offsets - neutral)[inside]
         with self._timed("pose"):
             rhythm = self._prosody.window(2 * first, 2 * last)
             pose, eyes = stages.pose.sample(rhythm, weights[inside], start_frame=first)
