@@ -88,7 +88,7 @@ class FaceStyle:
         mouth = MouthStyle(
             target_scale=scale,
             decay_scale=float(np.exp(rng.normal(0, 0.18))),
-            gain=float(np.clip(np.exp(rng.normal(-0.12, 0.20)), 0.55, 1.4)),
+            gain=float(np.clip(np.exp(rng.normal(-0.03, 0.20)), 0.6, 1.4)),
             smoothing_s=float(rng.uniform(0.010, 0.024)),
         )
         return cls(
