@@ -96,8 +96,46 @@ def study_score(answers: Annotated[list[Path], tyro.conf.Positional], /, *, key:
     sys.stdout.write(text_table(table))
 
 
+def render(
+    avatar: Annotated[str, tyro.conf.Positional],
+    clip: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    sheet: Path = Path("render.png"),
+    frames: int = 160,
+    quality: str = "standard",
+    json_out: Path | None = None,
+) -> None:
+    """Measure an avatar's portrait on the held-out end of the clip it was made from.
+
+    Args:
+        avatar: Avatar name or bundle, or a portrait folder.
+        clip: The clip folder that `emogene create` left.
+        sheet: Picture to write: real, ours, difference and mouths.
+        frames: Held-out frames to measure at most.
+        quality: draft, standard or high.
+        json_out: Write the numbers there too.
+    """
+    from emogene.avatar import Avatar
+    from emogene.evaluate.render import evaluate_render, save_report
+    from emogene.evaluate.report import text_table
+    from emogene.io.clip import open_clip
+    from emogene.io.files import write_json
+    from emogene.render.portrait import Portrait
+
+    folder = Path(avatar)
+    is_portrait = (folder / "model.safetensors").exists()
+    portrait = Portrait.load(folder) if is_portrait else Avatar.load(avatar).portrait
+    report = evaluate_render(portrait, open_clip(clip), max_frames=frames, quality=quality)
+    save_report(report, sheet)
+    sys.stdout.write(text_table(report.table) + f"\nwrote {sheet}\n")
+    if json_out is not None:
+        write_json(json_out, {row.name: dict(row.values) for row in report.table.rows})
+
+
 SUBCOMMANDS = {
     "video": video,
+    "render": render,
     "suite": suite,
     "study-make": study_make,
     "study-score": study_score,

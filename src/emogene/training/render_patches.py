@@ -137,7 +137,7 @@ class PatchSampler:
             rgb=F.avg_pool2d(rgb, half),
             plate=F.avg_pool2d(plate, half),
             cover=F.avg_pool2d(soft, half),
-            person=F.avg_pool2d(F.max_pool2d(person, 17, 1, 8), half),
+            person=_near(person, half),
             low_rgb=F.avg_pool2d(rgb, block),
             low_plate=F.avg_pool2d(plate, block),
             low_cover=F.avg_pool2d(parts, block),
@@ -159,6 +159,13 @@ class PatchSampler:
             cell = int(cells[rng.integers(len(cells))]) if len(cells) else int(rng.integers(low * low))
             center = np.array([cell % low, cell // low]) * SCALE + rng.normal(0, 0.15 * span, 2)
         return np.asarray(np.clip(np.round(center - span / 2), 0, size - span), np.int64)
+
+
+def _near(person: Tensor, half: int) -> Tensor:
+    """1 in and within about ten pixels of the person, at 1/half of the size; found on blocks, for speed."""
+    block = 4 * half
+    wide = F.max_pool2d(F.max_pool2d(person, block), 5, 1, 2)
+    return F.interpolate(wide, scale_factor=4, mode="nearest")
 
 
 def _stack(images: list[Any]) -> Tensor:

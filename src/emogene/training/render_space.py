@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from emogene.io.clip import MASK_HEAD
@@ -12,8 +13,12 @@ from emogene.render.rays import HeadBox
 from emogene.training.render_frames import Frames, project
 from emogene.types import FloatArray
 
-FRONT = 0.5
-"""Canonical z of the box's front face: just before the nose tip."""
+FRONT = 0.8
+"""Canonical z of the box's front face: well before the nose tip."""
+SHELL = (0.45, 0.35)
+"""How far behind and before the smooth face surface density may lie: hair and ears, nose and chin."""
+SIDE = -0.8
+"""The surface's deepest place: hair behind the temples."""
 PLANE = -0.45
 """Depth at which the silhouette is taken to lie: about the ears and temples."""
 
@@ -70,8 +75,24 @@ def visual_hull(frames: Frames, box: HeadBox, resolution: int, n_probe: int = 48
         column, row = np.clip(pixel, 0, low - 1).astype(np.int64).T
         # What leaves the picture is unknown, not empty.
         seen += ~inside | wide[row, column]
-    kept = seen >= 0.9 * len(probes)
+    kept = (seen >= 0.9 * len(probes)) & _shell(points, frames.landmarks[: frames.n_train].mean(0))
     return torch.from_numpy(kept.reshape(resolution, resolution, resolution))
+
+
+def _shell(points: FloatArray, face: FloatArray) -> NDArray[np.bool_]:
+    """Which points [P, 3] lie within SHELL of a smooth front surface through the landmarks [68, 3].
+
+    Pictures only ever show the front: rays need not search the air before the face or the back of the head.
+    """
+    smooth = np.delete(face, range(27, 36), axis=0)
+    x, y, z = smooth.T
+    terms = np.stack([np.ones_like(x), y, x**2, y**2], 1)
+    fitted = np.linalg.lstsq(terms, z, rcond=None)[0]
+    px, py, pz = points.T
+    front = np.stack([np.ones_like(px), py, px**2, py**2], 1) @ fitted
+    # Beyond the jaw and the brow the parabola falls faster than heads do.
+    front = np.clip(front, SIDE, None)
+    return np.asarray((pz > front - SHELL[0]) & (pz < front + SHELL[1]), bool)
 
 
 def _spread(count: int, n: int) -> np.ndarray:
