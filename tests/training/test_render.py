@@ -52,9 +52,9 @@ def test_box_and_hull_hold_the_head(clip: Clip, tmp_path: Path) -> None:
     inside = box.to_cube(toy_neutral())
     assert inside.min() > 0 and inside.max() < 1
     hull = visual_hull(frames, box, 32)
-    cell = (box.to_cube(np.array([[0, -0.2, -0.5]], np.float32)) * 32).astype(int)[0]
+    cell = (inside[27] * 32).astype(int)
     assert hull[cell[2], cell[1], cell[0]]
-    assert 0.05 < hull.float().mean() < 0.95
+    assert 0.02 < hull.float().mean() < 0.6
 
 
 @pytest.mark.parametrize("draft", [False, True])
