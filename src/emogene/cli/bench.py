@@ -1,0 +1,97 @@
+"""`emogene bench`: measure speed on this machine, native kernels and torch taking turns."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def render(
+    *,
+    avatar: str | None = None,
+    size: int = 512,
+    quality: str = "standard",
+    rounds: int = 7,
+    threads: int = 0,
+    json: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Time the head field against its torch twin, and whole frames to uint8 rgb.
+
+    Args:
+        avatar: Avatar to render (default: the built-in persona; without one only the field is timed).
+        size: Edge of the whole frames in pixels.
+        quality: draft, standard or high.
+        rounds: Repetitions; the median counts.
+        threads: CPU threads; 0: all cores.
+        json: Print JSON.
+        out: Also write the JSON to this file.
+    """
+    from emogene.evaluate import speed
+
+    _use_threads(threads)
+    result: dict[str, Any] = {"machine": speed.machine(), "field": speed.field_speed(rounds=rounds)}
+    portrait = _portrait(avatar)
+    if portrait is not None:
+        result["frames"] = speed.frame_speed(portrait, size, quality)
+    _report(result, json, out)
+
+
+def train(
+    *, rays: int = 4096, rounds: int = 5, threads: int = 0, json: bool = False, out: Path | None = None
+) -> None:
+    """Time one training step of the head field against its torch twin.
+
+    Args:
+        rays: Rays per step.
+        rounds: Repetitions; the median counts.
+        threads: CPU threads; 0: all cores.
+        json: Print JSON.
+        out: Also write the JSON to this file.
+    """
+    from emogene.evaluate import speed
+
+    _use_threads(threads)
+    _report({"machine": speed.machine(), "training": speed.training_speed(rays, rounds)}, json, out)
+
+
+SUBCOMMANDS = {"render": render, "train": train}
+
+
+def _use_threads(threads: int) -> None:
+    import os
+
+    import torch
+
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
+def _portrait(avatar: str | None) -> Any:
+    """The portrait asked for; the built-in one when nothing is asked and it is there, else None."""
+    from emogene.avatar import Avatar
+    from emogene.errors import UserError
+
+    if avatar is not None:
+        return Avatar.load(avatar).portrait
+    try:
+        return Avatar.load().portrait
+    except UserError as error:
+        sys.stderr.write(f"emogene: whole frames are not timed: {error}\n")
+        return None
+
+
+def _report(result: dict[str, Any], json: bool, out: Path | None) -> None:
+    from emogene.io.files import write_json
+
+    if out is not None:
+        write_json(out, result)
+    if json:
+        sys.stdout.write(json_format.dumps(result, indent=2) + "\n")
+        return
+    for section, values in result.items():
+        sys.stdout.write(f"{section}\n")
+        for name, value in values.items():
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            sys.stdout.write(f"  {name:<18}{shown}\n")

@@ -1,0 +1,118 @@
+// Runs every kernel of every instruction set the CPU has on small random data; built with sanitizers by a test.
+// Buffers are sized exactly, so that any access beyond them is reported.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "kernels.h"
+
+using namespace emogene;
+extern "C" {
+int eg_has_isa(int);
+int64_t eg_gradient_floats(int64_t);
+int eg_encode(int, const Field*, const float*, int64_t, float*);
+int eg_sums(int, int, const Field*, Rays*, float*);
+int eg_sums_backward(int, int, const Field*, Rays*, const float*, float*, float*);
+int eg_train(int, int, const Field*, Rays*, Loss*, float*, float*);
+int eg_mask(int, const Field*, const uint8_t*, const float*, int64_t, uint8_t*);
+int eg_image(int, int, const Field*, Image*);
+int eg_adam(int, int, float*, float*, float*, float*, uint16_t*, int64_t, const float*);
+}
+
+static unsigned state = 1;
+static float uniform() {
+  state = state * 1664525u + 1013904223u;
+  return (float)(state >> 8) / (float)(1 << 24);
+}
+static std::vector<float> random_floats(size_t n, float scale) {
+  std::vector<float> v(n);
+  for (auto& x : v) x = (2 * uniform() - 1) * scale;
+  return v;
+}
+#define CHECK(call)                              \
+  if (const int status = (call)) {               \
+    std::printf("%s: %d\n", #call, status);      \
+    return 1;                                    \
+  }
+
+static int run(int isa, int threads, int64_t n_rays) {
+  const int side = 6, cells_side = 6;
+  std::vector<Level> levels;
+  int64_t rows = 0;
+  for (int l = 0; l < kLevels; l++) {
+    const uint32_t resolution = 3 + 2 * (uint32_t)l, nodes = (resolution + 1) * (resolution + 1) * (resolution + 1);
+    const bool dense = nodes <= 1024;
+    const int64_t count = dense ? (nodes + 15) / 16 * 16 : 1024;
+    levels.push_back({(float)resolution, dense, resolution + 1, dense ? 0 : 1023, rows});
+    rows += count;
+  }
+  std::vector<uint32_t> table((size_t)rows);
+  for (auto& pair : table) pair = 0x3e003e80u ^ (unsigned)(uniform() * 4) << 30;
+  auto w1 = random_floats(64 * 40, 0.3f), w2 = random_floats(64 * 64, 0.2f), w3 = random_floats(16 * 64, 0.2f);
+  auto b2 = random_floats(64, 0.1f), b3 = random_floats(16, 1.0f), c1 = random_floats(64 * 32, 0.2f);
+  auto d1 = random_floats(64, 0.1f), c2 = random_floats(16 * 64, 0.2f), d2 = random_floats(16, 0.1f);
+  std::vector<uint8_t> cells((size_t)cells_side * cells_side * cells_side, 1);
+  for (size_t i = 0; i < cells.size(); i += 5) cells[i] = 0;
+  const Field field{table.data(), levels.data(), w1.data(), w2.data(), w3.data(), b2.data(), b3.data(), 40,
+                    c1.data(),    d1.data(),     c2.data(), d2.data(), cells.data(), cells_side};
+  auto origins = random_floats((size_t)n_rays * 3, 1.5f), directions = random_floats((size_t)n_rays * 3, 1.0f);
+  std::vector<float> jitter((size_t)n_rays, 0.999f);
+  std::vector<int64_t> frames((size_t)n_rays);
+  for (int64_t i = 0; i < n_rays; i++) {
+    frames[(size_t)i] = i % 2;
+    float* d = directions.data() + 3 * i;
+    const float size = __builtin_sqrtf(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
+    for (int k = 0; k < 3; k++) d[k] /= size;
+  }
+  if (n_rays > 4) origins[4] = __builtin_nanf(""), directions[9] = __builtin_inff();
+  auto bias = random_floats(2 * 64, 0.5f), warps = random_floats(2 * side * side * side * 3, 0.2f);
+  Rays rays{origins.data(), directions.data(), jitter.data(), frames.data(), nullptr, n_rays, nullptr, 0,
+            bias.data(),    2,                 warps.data(),  side,          1.0f / 48};
+  std::vector<float> sums((size_t)n_rays * kSums), flat((size_t)eg_gradient_floats(2)), table_grad(2 * (size_t)rows);
+  auto grad = random_floats((size_t)n_rays * kSums, 1.0f);
+  CHECK(eg_sums(isa, threads, &field, &rays, sums.data()))
+  CHECK(eg_sums_backward(isa, threads, &field, &rays, grad.data(), flat.data(), table_grad.data()))
+  auto target = random_floats((size_t)n_rays * 3, 1.0f), background = random_floats((size_t)n_rays * 3, 1.0f);
+  std::vector<float> opacity((size_t)n_rays);
+  Loss loss{target.data(), background.data(), nullptr, jitter.data(), 0.3f, 1.0f, 0.0, opacity.data()};
+  CHECK(eg_train(isa, threads, &field, &rays, &loss, flat.data(), table_grad.data()))
+
+  std::vector<float> encoded((size_t)n_rays * kEncoded);
+  CHECK(eg_encode(isa, &field, origins.data(), n_rays, encoded.data()))
+
+  std::vector<uint8_t> mask(kCoarse * kCoarse * kCoarse);
+  CHECK(eg_mask(isa, &field, cells.data(), warps.data(), side, mask.data()))
+  const int64_t height = 19, width = 21, pixels = height * width;
+  std::vector<float> out((size_t)pixels * kChannels), maps((size_t)pixels * 3), looks;
+  for (int64_t i = 0; i < pixels; i++) {
+    const float x = ((float)(i % width) / width - 0.5f) * 0.5f, y = ((float)(i / width) / height - 0.5f) * 0.5f;
+    const float size = __builtin_sqrtf(x * x + y * y + 1);
+    for (const float k : {x / size, y / size, -1 / size}) looks.push_back(k);
+  }
+  const float origin[3] = {0.5f, 0.5f, 2.6f};
+  Image image{};
+  image.origin = origin, image.directions = looks.data(), image.height = height, image.width = width;
+  image.bias = bias.data(), image.warp = warps.data(), image.warp_side = side, image.step = 1.0f / 40;
+  image.stop = 0.01f, image.mask = mask.data(), image.channels = out.data(), image.opacity = maps.data();
+  image.depth = maps.data() + pixels, image.depth_sq = maps.data() + 2 * pixels;
+  CHECK(eg_image(isa, threads, &field, &image))
+  std::vector<float> value(101, 1.0f), mean(101), square(101), slope(101, 0.5f);
+  std::vector<uint16_t> packed(101);
+  const float settings[6] = {1e-2f, 0.9f, 0.99f, 10.0f, 100.0f, 1e-15f};
+  CHECK(eg_adam(isa, threads, value.data(), mean.data(), square.data(), slope.data(), packed.data(), 101, settings))
+  return 0;
+}
+
+int main() {
+  int tried = 0;
+  for (int isa = 0; isa < 4; isa++) {
+    if (!eg_has_isa(isa)) continue;
+    for (const int threads : {1, 2})
+      for (const int64_t n_rays : {0, 1, 33, 200})
+        if (run(isa, threads, n_rays)) return 1;
+    tried++;
+  }
+  std::printf("%d instruction sets\n", tried);
+  return 0;
+}
