@@ -19,7 +19,7 @@ from emogene.features.hubert import tiny as tiny_hubert
 from emogene.features.layout import BlockLayout
 from emogene.features.mel import MelFeatures, mel_filters
 from emogene.features.student import StudentFeatures, StudentNet
-from emogene.features.whisper import WhisperConfig, WhisperEncoder, WhisperFeatures
+from emogene.features.whisper import WhisperConfig, WhisperEncoder, WhisperFeatures, without_registers
 from emogene.io.files import write_json
 from emogene.types import Audio
 from tests.features.hubert_folder import write_hubert
@@ -131,3 +131,13 @@ def test_unknown_names_and_wrong_rates() -> None:
         MelFeatures()(Audio(noise(100), 44_100))
     with pytest.raises(ValueError, match="look-ahead"):
         student.StudentConfig(ahead=(9, 9, 9, 9, 9, 9, 9, 9))
+
+
+def test_registers_are_replaced_by_their_neighbours() -> None:
+    rows = np.ones((40, 8), np.float32) * np.arange(100, 140, dtype=np.float32)[:, None]
+    damaged = rows.copy()
+    damaged[[0, 7, 20, 21, 39]] = 9000.0
+    repaired = without_registers(damaged)
+    assert np.allclose(repaired[[7, 20, 21]], rows[[7, 20, 21]])
+    assert np.allclose(repaired[[0, 39]], rows[[1, 38]])
+    assert without_registers(rows) is rows

@@ -7,6 +7,11 @@ Weights: CTranslate2 ``model.bin`` files, fetched by ``emogene.assets``; encoder
 The sound is encoded in blocks of 10 s with 2 s around them, never padded to 30 s. Whisper's level
 reference (loudest mel value of a window) is kept from falling below that of quiet speech, so a pause that
 fills a block looks like a pause inside speech.
+
+About 2 % of a Whisper encoder's rows are "registers": single rows, anywhere, with a norm up to 30 times the
+others', all alike, in which the network keeps something of its own (Darcet et al. 2024 saw them in vision
+transformers). They say nothing about their 20 ms, carry 46 % of the variance, and are replaced by a blend
+of their neighbours.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,6 +37,10 @@ DYNAMIC_RANGE = 8.0
 """log10 units below the loudest mel value that are kept (Whisper)."""
 QUIET_SPEECH = 0.0
 """Loudest log10 mel power of speech at about -38 dB: the level reference does not go below."""
+
+
+REGISTER_NORM = 2.0
+"""A row is a register when its norm is so many times the median; ordinary rows stay below 1.4."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,8 +139,30 @@ class WhisperFeatures:
         return rows.float()
 
     def _encode(self, samples: FloatArray, skip: int, n: int) -> FloatArray:
-        rows = self.encode(torch.from_numpy(samples)[None])[0, skip : skip + n]
-        return np.ascontiguousarray(rows.numpy())
+        rows = self.encode(torch.from_numpy(samples)[None])[0].numpy()
+        return np.ascontiguousarray(without_registers(rows)[skip : skip + n])
+
+
+def registers(rows: FloatArray) -> NDArray[np.bool_]:
+    """Which rows [T] of [T, F] are registers."""
+    norms = np.linalg.norm(rows, axis=1)
+    return np.asarray(norms > REGISTER_NORM * np.median(norms))
+
+
+def without_registers(rows: FloatArray) -> FloatArray:
+    """Put the linear blend of the nearest ordinary rows in the place of registers."""
+    bad = registers(rows)
+    if not bad.any():
+        return rows
+    good = np.flatnonzero(~bad)
+    at = np.flatnonzero(bad)
+    after = np.clip(np.searchsorted(good, at), 0, len(good) - 1)
+    before = np.maximum(after - 1, 0)
+    share = (at - good[before]) / np.maximum(good[after] - good[before], 1)
+    share = np.clip(share, 0, 1)[:, None].astype(np.float32)
+    result = rows.copy()
+    result[at] = rows[good[before]] * (1 - share) + rows[good[after]] * share
+    return result
 
 
 def whisper_mel(samples: Tensor, rows: int) -> Tensor:

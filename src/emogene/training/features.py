@@ -2,7 +2,8 @@
 
 The student (``features.student``) learns to give Whisper's layer 4 from sound that is worse than what the
 teacher heard (see ``training.feature_sound``). Loss: square error of standardised rows, plus one minus
-their cosine. Rows near the ends of a window, where the teacher lacked context, do not count.
+their cosine. Rows near the ends of a window, where the teacher lacked context, and the teacher's registers
+(see ``features.whisper``) do not count.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from emogene.errors import UserError
 from emogene.features import student
 from emogene.features.extractor import HOP
 from emogene.features.student import StudentConfig, StudentNet, config_json
-from emogene.features.whisper import WhisperFeatures, load_whisper
+from emogene.features.whisper import WhisperFeatures, load_whisper, registers
 from emogene.io.files import write_json
 from emogene.training.checkpoint import save_model
 from emogene.training.feature_sound import (
@@ -178,8 +179,9 @@ def _windows(
 
 def _set_scale(net: StudentNet, windows: Windows) -> None:
     """Mean and deviation of the teacher's rows, part of the weights."""
-    some = windows.rows[:: max(1, len(windows) // 200), TEACHER_EDGE:-TEACHER_EDGE]
-    rows = torch.from_numpy(some.reshape(-1, some.shape[-1]).astype(np.float32))
+    some = range(0, len(windows), max(1, len(windows) // 200))
+    rows = torch.cat([_target(windows, index, 0, windows.rows.shape[1]) for index in some])
+    rows = rows[~rows.isnan().any(1)]
     net.mean.copy_(rows.mean(0))  # type: ignore[operator]
     net.std.copy_(rows.std(0).clamp_min(1e-3))  # type: ignore[operator]
 
@@ -199,11 +201,13 @@ def _batch(windows: Windows, plan: FeatureTraining, rng: np.random.Generator) ->
 
 
 def _target(windows: Windows, index: int, start: int, end: int) -> Tensor:
-    """Rows [start, end) of a window, NaN where the teacher lacked context."""
+    """Rows [start, end) of a window, NaN where the teacher's say does not count."""
     rows = windows.rows[index].astype(np.float32)
+    bad = registers(rows)
     edge = min(TEACHER_EDGE, len(rows) // 4)
     rows[:edge] = np.nan
     rows[len(rows) - edge :] = np.nan
+    rows[bad] = np.nan
     return torch.from_numpy(rows[start:end])
 
 
