@@ -19,8 +19,10 @@ import numpy as np
 
 from emogene.avatar import Avatar
 from emogene.emotion.grammar import parse_emotion
+from emogene.emotion.track import EmotionTrack
+from emogene.emotion.voice import asks_for_auto, track_from_voice
 from emogene.errors import UserError
-from emogene.io.audio import probe_duration_s, stream_audio
+from emogene.io.audio import probe_duration_s, read_audio, stream_audio
 from emogene.io.images import read_rgb, resize
 from emogene.io.video import VideoWriter
 from emogene.pipeline import Session, Style
@@ -57,7 +59,7 @@ class Film:
 def film(order: Film, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
     """Write the video and return what it took: seconds per stage, real-time factor, peak memory."""
     started = time.perf_counter()
-    track = parse_emotion(order.emotion)
+    track = _emotion(order)
     duration_s = probe_duration_s(order.audio)
     if duration_s < SHORTEST_S:
         raise UserError(f"{order.audio} lasts {duration_s:.2f} s; at least {SHORTEST_S} s of sound is needed")
@@ -94,6 +96,13 @@ def film(order: Film, progress: Callable[[int, int], None] | None = None) -> dic
         "fps": round(done / (total - seconds["load"]), 1),
         "peak_memory_mb": round(_peak_memory_mb()),
     }
+
+
+def _emotion(order: Film) -> EmotionTrack:
+    """The track that --emotion describes, heard from the sound where it says auto."""
+    if asks_for_auto(order.emotion):
+        return track_from_voice(order.emotion, read_audio(order.audio))
+    return parse_emotion(order.emotion)
 
 
 def _frames(session: Session, audio: Path) -> Iterator[ByteArray]:

@@ -53,6 +53,12 @@ def test_mistakes_are_one_sentence(text, says):
     assert "\n" not in str(error.value)
 
 
+def test_exaggeration_is_allowed_and_said_once(caplog):
+    parse_emotion("happy:1.3")
+    assert caplog.text.count("exaggerated") == 1
+    assert "1.30" in caplog.text
+
+
 @settings(max_examples=80, deadline=None)
 @given(tracks())
 def test_a_track_reads_back_from_its_own_text(track):

@@ -6,7 +6,9 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import tyro
 
 if TYPE_CHECKING:
     from emogene.features.extractor import SpeechFeatures
@@ -198,7 +200,45 @@ def features(
     sys.stdout.write(f"wrote {out / 'export'}\n")
 
 
-SUBCOMMANDS = {"motion": motion, "sync": sync, "emotion": emotion, "render": render, "features": features}
+def voice(
+    source: Annotated[str, tyro.conf.Positional],
+    root: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    out: Path = Path("runs/voice"),
+    features: str = "whisper-tiny",
+    steps: int = 0,
+    seed: int = 0,
+) -> None:
+    """Train the head behind `--emotion auto` on acted speech; it is written to OUT/model.
+
+    Args:
+        source: The data set: ravdess, crema-d, mead (see `emogene data sources`).
+        root: Its folder.
+        out: Run folder; an existing run goes on.
+        features: Speech features to hear with.
+        steps: Optimizer steps; 0: the recipe's.
+        seed: Of everything random.
+    """
+    from emogene.data.sources import read_source
+    from emogene.emotion.voice import VoiceConfig
+    from emogene.features.extractor import load_extractor
+    from emogene.training.voice import read_examples, train_voice
+
+    logging.getLogger("emogene.training").setLevel(logging.INFO)
+    examples = read_examples(read_source(source, root), load_extractor(features), VoiceConfig().window_s)
+    scores = train_voice(examples, out, features, steps=steps or None, seed=seed)
+    sys.stdout.write(f"accuracy on unheard actors {scores['accuracy']:.3f}; wrote {out / 'model'}\n")
+
+
+SUBCOMMANDS = {
+    "motion": motion,
+    "sync": sync,
+    "emotion": emotion,
+    "render": render,
+    "features": features,
+    "voice": voice,
+}
 
 
 def _choose(recipe: str, recipes: Mapping[str, Callable[[], Recipe]]) -> Callable[[], Recipe]:

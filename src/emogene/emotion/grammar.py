@@ -9,6 +9,7 @@ face.json   face.vtt             an EmotionTrack file (see emotion.interchange)
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from emogene.emotion.interchange import read_track
 from emogene.emotion.mixture import NUMBER, parse_mixture
 from emogene.emotion.track import EmotionKey, EmotionTrack
 from emogene.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 FILE_SUFFIXES = (".json", ".vtt")
 _TIME = re.compile(r"\s*((?:\d+:){0,2}(?:\d+\.?\d*|\.\d+))\s*s?\s*:(?=\s*[^\d\s.:])|\s*", re.IGNORECASE)
@@ -25,13 +28,25 @@ _TIME_DOSE_FIRST = re.compile(
 
 
 def parse_emotion(text: str | Path) -> EmotionTrack:
-    """Read an emotion as people write it, or a .json or .vtt file of one.
+    """Read an emotion as people write it, or a .json or .vtt file of one; say so if it exaggerates.
 
     Raises:
         UserError: one sentence that says what cannot be read and what to write instead.
     """
+    track = _parse(text)
+    if track.largest_dose > 1.0 + 1e-6:
+        logger.warning("emotion dose %.2f is above 1: the face will be exaggerated", track.largest_dose)
+    return track
+
+
+def _parse(text: str | Path) -> EmotionTrack:
     if isinstance(text, Path) or str(text).strip().lower().endswith(FILE_SUFFIXES):
         return read_track(Path(str(text).strip()))
+    if str(text).strip().lower().split(":")[0] == "auto":
+        raise UserError(
+            "emotion auto must be heard from the sound with a voice model, and none ships (licences of acted "
+            "speech); make one with `emogene train voice` and write auto:FOLDER"
+        )
     entries = re.split(r"[,;\n]", text)
     if any(not entry.strip() for entry in entries):
         raise UserError(f"emotion {text!r} has an empty part; write for example happy:0.7 or 0:sad, 3:happy")

@@ -7,7 +7,6 @@ arrived: nothing before a key's time depends on it, so a track can grow while it
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,8 +18,6 @@ from numpy.typing import ArrayLike
 from emogene.emotion.labels import index_of
 from emogene.errors import UserError
 from emogene.types import EMOTIONS, N_EMOTIONS, NEUTRAL, FloatArray
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_FADE_S = 0.6
 """People need half a second or more for an expression; faster and the onset outruns speech's own speed."""
@@ -45,8 +42,6 @@ class EmotionKey:
         if len(self.doses) != N_EMOTIONS:
             raise ValueError(f"doses must be {N_EMOTIONS} numbers, not {len(self.doses)}")
         object.__setattr__(self, "doses", tuple(_checked_doses(self.doses)))
-        if sum(self.doses) > 1.0 + 1e-6:
-            logger.warning("dose %.2f at %g s is above 1: the face exaggerates", sum(self.doses), self.t_s)
 
     @property
     def named_doses(self) -> dict[str, float]:
@@ -104,6 +99,11 @@ class EmotionTrack:
         return EmotionTrack(
             tuple(replace(key, doses=tuple(dose * intensity for dose in key.doses)) for key in self.keys)
         )
+
+    @property
+    def largest_dose(self) -> float:
+        """The largest total dose; above 1 the face exaggerates."""
+        return max((sum(key.doses) for key in self.keys), default=0.0)
 
     def with_key(self, key: EmotionKey) -> EmotionTrack:
         """Add a key; it replaces one at the same time."""

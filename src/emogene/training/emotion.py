@@ -47,7 +47,7 @@ class EmotionTraining:
 
 def standard() -> EmotionTraining:
     """What makes the shipped weights."""
-    loop = LoopConfig(steps=6000, learning_rate=2e-3, warmup=200, validate_every=1000, checkpoint_every=500)
+    loop = LoopConfig(steps=4000, learning_rate=2e-3, warmup=200, validate_every=1000, checkpoint_every=500)
     return EmotionTraining(model=recipes.standard(), loop=loop)
 
 
