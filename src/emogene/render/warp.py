@@ -23,6 +23,10 @@ from emogene.render.rays import HeadBox
 from emogene.types import N_LANDMARKS, FloatArray
 
 
+NEGLIGIBLE = 1e-3
+"""Weight of all landmarks together below which a node never moves."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WarpConfig:
     """How far a landmark's motion reaches, in outer-eye distances (about 90 mm)."""
@@ -97,19 +101,21 @@ class Warp:
             config: radii and resolution.
         """
         self.config = config or WarpConfig()
-        size = self.config.grid
-        # Shape [68, G^3]: the product with offsets [.., 3, 68] is one contiguous matrix product.
-        self._spread = torch.from_numpy(_spread(neutral_cano, box, self.config).T.copy())
+        spread = torch.from_numpy(_spread(neutral_cano, box, self.config))
+        # Three quarters of the nodes are too far from the face to move: they are left out of the product.
+        self._nodes = (spread.abs().sum(1) > NEGLIGIBLE).nonzero()[:, 0]
+        self._spread = spread[self._nodes].contiguous()
         self._scale = -1.0 / (2.0 * box.half_size)
-        self._shape = (size, size, size, 3)
 
     def __call__(self, offsets: Tensor) -> Tensor:
         """offsets [T, 68, 3] canonical -> warp [T, G, G, G, 3] in unit-cube units, float32."""
+        frames, size = len(offsets), self.config.grid
         moved = without_lids(offsets.float()) * self._scale
-        spread = self._spread.to(moved.device)
-        grid = spread.T @ moved.permute(1, 0, 2).reshape(N_LANDMARKS, -1)
-        frames = len(offsets)
-        return grid.view(-1, frames, 3).permute(1, 0, 2).reshape(frames, *self._shape).contiguous()
+        spread, nodes = self._spread.to(moved.device), self._nodes.to(moved.device)
+        part = spread @ moved.permute(1, 0, 2).reshape(N_LANDMARKS, -1)
+        grid = moved.new_zeros(frames, size**3, 3)
+        grid[:, nodes] = part.view(-1, frames, 3).transpose(0, 1)
+        return grid.view(frames, size, size, size, 3)
 
 
 def _spread(neutral_cano: FloatArray, box: HeadBox, config: WarpConfig) -> FloatArray:
