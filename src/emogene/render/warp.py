@@ -22,7 +22,6 @@ from emogene.geometry.landmarks import EYES, LEFT_EYE, RIGHT_EYE
 from emogene.render.rays import HeadBox
 from emogene.types import N_LANDMARKS, FloatArray
 
-
 NEGLIGIBLE = 1e-3
 """Weight of all landmarks together below which a node never moves."""
 
