@@ -133,7 +133,51 @@ def render(
         write_json(json_out, {row.name: dict(row.values) for row in report.table.rows})
 
 
+def motion(
+    data: list[Path],
+    *,
+    model: Path | None = None,
+    sync: Path | None = None,
+    features: str = "emogene",
+    hold_out: list[str] | None = None,
+    temperature: float = 0.2,
+    correct: bool = True,
+    limit: int = 60,
+    json_out: Path | None = None,
+) -> None:
+    """Measure the motion model on clips of real speech: correlation, closures, stillness, variety, sync.
+
+    Args:
+        data: Folders of clips, see `emogene data prepare`.
+        model: Motion folder; default: the shipped one.
+        sync: Sync expert's folder; default: the shipped one.
+        features: Speech features to hear through.
+        hold_out: Speakers that training did not see ("unseen"); of the others every tenth clip is judged.
+        temperature: Spread of the motion.
+        correct: Take each clip's audio-video offset out first.
+        limit: Clips per group at most.
+        json_out: Write the table there too.
+    """
+    from emogene.data.corpus import open_corpus, split_corpus
+    from emogene.evaluate.motion import format_table, judge
+    from emogene.features.extractor import load_extractor
+    from emogene.io.files import write_json
+    from emogene.motion.model import load_motion
+    from emogene.motion.sync import load_sync
+
+    _, held = split_corpus(open_corpus(data), hold_out or [])
+    groups = {name: clips[:limit] for name, clips in held.items()}
+    extractor = load_extractor(features)
+    rows = judge(
+        load_motion(model), load_sync(sync), extractor, groups, temperature=temperature, correct=correct
+    )
+    sys.stdout.write(format_table(rows))
+    if json_out is not None:
+        write_json(json_out, rows)
+
+
 SUBCOMMANDS = {
+    "motion": motion,
     "video": video,
     "render": render,
     "suite": suite,

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 LEAST_CONFIDENCE = 0.12
 """Offsets the sync expert is less sure of are not applied: noise, cuts, voices off-screen."""
+LARGEST_OFFSET = 10
+"""Frames; more is a mistake of the expert rather than of a recording."""
 
 
 class ClipMaker(Protocol):
@@ -104,7 +106,8 @@ def _prepare_item(
         extra: dict[str, Any] = {"words": [list(word) for word in item.words]} if item.words else {}
         if find_offset is not None:
             confidence, offset = find_offset(open_clip(temporary))
-            extra |= {"av_offset_frames": offset if confidence >= LEAST_CONFIDENCE else 0}
+            sure = confidence >= LEAST_CONFIDENCE and abs(offset) <= LARGEST_OFFSET
+            extra |= {"av_offset_frames": offset if sure else 0}
             extra |= {"av_confidence": round(confidence, 4)}
         if extra:
             write_json(temporary / "clip.json", read_json(temporary / "clip.json") | extra)

@@ -39,25 +39,30 @@ class Windows:
     Args:
         takes: what to draw from.
         gain: standard deviation of the logarithm of the random amplitude.
+        real_share: of the spoken windows that are tracked people, where there is synthetic speech too.
         jitter: noise on the features, in units of their deviation.
     """
 
-    def __init__(self, takes: Sequence[Take], *, gain: float = 0.2, jitter: float = 0.1) -> None:
+    def __init__(
+        self, takes: Sequence[Take], *, gain: float = 0.2, jitter: float = 0.1, real_share: float = 0.6
+    ) -> None:
         if not takes:
             raise UserError("there are no takes to train on; is the data folder right?")
         self.takes, self.gain, self.jitter = list(takes), gain, jitter
         speakers = sorted({take.speaker for take in takes})
         self._groups = [[i for i, take in enumerate(takes) if take.speaker == name] for name in speakers]
         frames = np.array([sum(len(takes[i].offsets) for i in group) for group in self._groups], np.float64)
-        shares = np.sqrt(frames)
+        synthetic = np.array([takes[group[0]].synthetic for group in self._groups])
+        silent = np.array([not name for name in speakers])
+        shares = np.sqrt(frames) * ~silent
+        for kind, share in ((synthetic, 1 - real_share), (~synthetic & ~silent, real_share)):
+            if kind.any() and (~kind & ~silent).any():
+                shares[kind] *= share / shares[kind].sum()
+        shares /= max(shares.sum(), 1e-9)
         # Silence is a habit to keep, not a speaker to imitate: its share is what the takes say.
-        for index, name in enumerate(speakers):
-            if not name:
-                shares[index] = 0
-                shares[index] = (
-                    frames[index] / frames.sum() * shares.sum() / (1 - frames[index] / frames.sum())
-                )
-        self._shares = shares / shares.sum()
+        quiet = float(frames[silent].sum() / frames.sum())
+        self._shares = np.where(silent, quiet, (1 - quiet) * shares)
+        self._shares /= self._shares.sum()
         self._lengths = [
             np.array([len(takes[i].offsets) for i in group], np.float64) for group in self._groups
         ]

@@ -8,7 +8,7 @@ sides, because the neutral face belongs to the avatar and not to the motion mode
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from emogene.data.augment import no_speech
 from emogene.data.features import clip_features
-from emogene.data.prepare import by_speaker, in_sync
+from emogene.data.prepare import LARGEST_OFFSET, LEAST_CONFIDENCE, by_speaker, in_sync
 from emogene.data.rest import frame_level_db, neutral_face
 from emogene.features.extractor import SpeechFeatures
 from emogene.geometry.landmarks import MOUTH, lip_opening, lip_width
@@ -57,6 +57,44 @@ class Follow:
     std_opening: tuple[float, float]
     std_width: tuple[float, float]
     speed: tuple[float, float]
+
+
+def judge(
+    model: MotionModel,
+    expert: SyncExpert,
+    extractor: SpeechFeatures,
+    groups: Mapping[str, Sequence[Clip]],
+    *,
+    temperature: float = 0.2,
+    correct: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """The whole table: one row of numbers per group of clips."""
+    from emogene.features.prosody import prosody
+
+    rows: dict[str, dict[str, Any]] = {}
+    for name, clips in groups.items():
+        if correct:
+            clips = [corrected(clip, expert, extractor, prosody) for clip in clips]
+        judged = truths(clips, extractor, prosody)
+        rows[name] = {
+            **evaluate_motion(model, judged, temperature=temperature),
+            **diversity(model, judged[:12]),
+            **stillness(model, extractor, prosody, clips[:6]),
+            **{f"sync_{key}": value for key, value in evaluate_sync(expert, judged).items()},
+        }
+    return rows
+
+
+def corrected(
+    clip: Clip, expert: SyncExpert, extractor: SpeechFeatures, prosody: Callable[[Audio], FloatArray]
+) -> Clip:
+    """The clip with the A/V offset that the expert hears noted in it (where it is sure)."""
+    features, rhythm = clip_features(clip, extractor, prosody)
+    loud = rhythm[:, 2].reshape(-1, 2).mean(1)
+    active = (loud > 0.5 * loud.max()).astype(np.float32)
+    confidence, offset = expert.score(features, clip.arrays["landmarks_cano"], active)
+    sure = confidence >= LEAST_CONFIDENCE and abs(offset) <= LARGEST_OFFSET
+    return replace(clip, about=clip.about | {"av_offset_frames": offset if sure else 0})
 
 
 def truths(
