@@ -86,8 +86,13 @@ def cast_speakers(seed: int, count: int, engines: Sequence[str]) -> tuple[Speake
     )
 
 
-def perform(rig: LandmarkRig, speaker: Speaker, seed: int, index: int) -> tuple[Recording, list[Take]]:
-    """Record moment ``index`` of the corpus ``seed`` and play its takes, the neutral one first."""
+def perform(
+    rig: LandmarkRig, speaker: Speaker, seed: int, index: int, recording: Recording | None = None
+) -> tuple[Recording, list[Take]]:
+    """Play the takes of moment ``index`` of the corpus ``seed``, the neutral one first.
+
+    The speaker's own voice is recorded for it, unless there is a ``recording`` already.
+    """
     rng = np.random.default_rng([seed, index])
     emotions = rng.permutation([name for name in EMOTIONS if name != "neutral"])[
         : 1 + int(rng.random() < 0.35)
@@ -95,7 +100,7 @@ def perform(rig: LandmarkRig, speaker: Speaker, seed: int, index: int) -> tuple[
     doses = [_dose(rng) for _ in emotions]
     felt = rng.random() < 0.5
     prosody = PROSODY[str(emotions[0])].scaled(doses[0]) if felt else PROSODY["neutral"]
-    recording = record(speaker, prosody, rng)
+    recording = recording or record(speaker, prosody, rng)
     n_frames = recording.audio.n_frames
     scores = [_score(rng, str(name), dose, n_frames) for name, dose in zip(emotions, doses, strict=True)]
     still = np.zeros((n_frames, N_EMOTIONS), np.float32)
