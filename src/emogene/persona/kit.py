@@ -103,7 +103,7 @@ class Kit:
             get = {key: arrays[f"{name}/{key}"] for key in ("faces", "face_uv", "refs", "weights")}
             parts[name] = KitPart(
                 faces=get["faces"].astype(np.int32),
-                face_uv=get["face_uv"].astype(np.float32) / 8192,
+                face_uv=(get["face_uv"] / 8192).astype(np.float32),
                 refs=get["refs"].astype(np.int32),
                 weights=get["weights"].astype(np.float32),
                 offset_mm=arrays[f"{name}/offset_mm"].astype(np.float32),

@@ -79,11 +79,12 @@ class PersonaMesh:
 
     def head_matrix(self, euler_rad: FloatArray, translation_mm: FloatArray) -> FloatArray:
         """world_from_head [4, 4] in mm: where the turned skull is."""
-        corners = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype(np.float32)
+        # A long baseline keeps the rotation exact in single precision.
+        corners = np.concatenate([np.zeros((1, 3)), 1000 * np.eye(3)]).astype(np.float32)
         one = np.ones(4, np.float32)
         moved = self._turn(corners, one, one, euler_rad, translation_mm)
         matrix = np.eye(4, dtype=np.float32)
-        matrix[:3, :3] = (moved[1:] - moved[0]).T
+        matrix[:3, :3] = (moved[1:] - moved[0]).T / 1000
         matrix[:3, 3] = moved[0]
         return matrix
 
@@ -119,7 +120,7 @@ class PersonaMesh:
         up = 0.5 * (look["eyeLookUpLeft"] + look["eyeLookUpRight"])
         down = 0.5 * (look["eyeLookDownLeft"] + look["eyeLookDownRight"])
         pitch = _LOOK_UP_RAD * up - _LOOK_DOWN_RAD * down
-        return np.float32([*np.clip(opening, 0.0, None), yaw, pitch])
+        return np.array([*np.clip(opening, 0.0, None), yaw, pitch], np.float32)
 
     def _turn(
         self,
@@ -131,11 +132,10 @@ class PersonaMesh:
     ) -> FloatArray:
         joint, euler = self.kit.joint_head_mm, np.asarray(euler_rad)
         turned = (points - joint) @ rotation(HEAD_SHARE * euler).T + joint
-        points = points + head_weight[:, None] * (turned - points)
+        nodded = points + head_weight[:, None] * (turned - points)
         joint = self.kit.joint_neck_mm
-        turned = (points - joint) @ rotation((1 - HEAD_SHARE) * euler).T + joint
-        turned = turned + translation_mm
-        return np.asarray(points + neck_weight[:, None] * (turned - points), np.float32)
+        turned = (nodded - joint) @ rotation((1 - HEAD_SHARE) * euler).T + joint + translation_mm
+        return np.asarray(nodded + neck_weight[:, None] * (turned - nodded), np.float32)
 
     def _smooth(self, name: str, part: KitPart) -> SmoothPart:
         n_base, n_part = len(self.kit.base_mm), len(part.refs)
@@ -144,7 +144,11 @@ class PersonaMesh:
         bind = sp.csr_matrix((values, (rows, columns)), shape=(n_part, n_base), dtype=np.float32)
         matrix, faces, face_uv = catmull_clark(part.faces.astype(np.int64), part.face_uv, n_part)
         if not part.smooth:
-            matrix, faces, face_uv = sp.identity(n_part, np.float32, "csr"), part.faces, part.face_uv
+            matrix, faces, face_uv = (
+                sp.identity(n_part, np.float32, "csr"),
+                part.faces.astype(np.int64),
+                part.face_uv,
+            )
         full = (matrix @ bind).tocsr()
         head, neck = full @ self.kit.head_weight, full @ self.kit.neck_weight
         offset = matrix @ part.offset_mm
@@ -154,7 +158,7 @@ class PersonaMesh:
             height = full @ self.kit.base_mm + offset
             low = self.kit.joint_head_mm[1]
             head = neck = np.clip((height[:, 1] - low + 70) / 90, 0, 1).astype(np.float32)
-        return SmoothPart(full, offset, faces.astype(np.int64), face_uv, head, neck)
+        return SmoothPart(full, offset, faces, face_uv, head, neck)
 
     def _landmark_matrix(self) -> sp.csr_matrix:
         """[68, n_base]: landmarks on the smooth skin, each the mean of its two vertices."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ HEAD_SCALE_PAIRS = ((5399, 11998), (791, 881), (962, 5320))
 # three.js JSON faces: the type is a bit mask.
 _QUAD, _FACE_MATERIAL, _FACE_UV, _VERTEX_UV = 1, 2, 4, 8
 
-FloatTable = NDArray[np.float64]
+FloatTable = NDArray[Any]
 IndexTable = NDArray[np.int64]
 
 

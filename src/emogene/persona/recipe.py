@@ -24,13 +24,15 @@ class PersonaRecipe:
     """Target path below ``targets`` without suffix -> weight; a leading "*-" stands for both sides."""
     hair: str = "long01"
     hair_rgb: RGB = (0.30, 0.22, 0.165)
+    hair_strips: bool = True
+    """False: only the hair's one large sheet, for cuts whose loose strips stand off the head."""
     brows: str = "eyebrow001"
-    brow_rgb: RGB = (0.21, 0.14, 0.09)
+    brow_rgb: RGB = (0.20, 0.13, 0.09)
     lashes: str = "eyelashes01"
-    eyes: str = "green_eye.png"
+    eyes: str = "brownlight_eye.png"
     clothes: str = "female_casualsuit01"
     clothes_rgb: RGB = (0.20, 0.27, 0.38)
-    skin_rgb: RGB = (0.83, 0.63, 0.52)
+    skin_rgb: RGB = (0.80, 0.595, 0.485)
     lip_rgb: RGB = (0.72, 0.40, 0.37)
     stubble: float = 0.0
     freckles: float = 0.0
@@ -40,6 +42,7 @@ class PersonaRecipe:
 
 MARA = PersonaRecipe(
     name="mara",
+    hair_strips=False,
     details={
         "head/head-oval": 0.5,
         "head/head-scale-horiz-decr": 0.25,
@@ -58,17 +61,19 @@ MARA = PersonaRecipe(
 JONAS = PersonaRecipe(
     name="jonas",
     female=0.0,
+    age={"young": 0.75, "old": 0.25},
     origin={"african": 0.55, "caucasian": 0.45},
+    details={"eyebrows/eyebrows-trans-up": 0.3, "mouth/mouth-angles-up": 0.1, "head/head-square": 0.2},
     hair="short04",
-    hair_rgb=(0.12, 0.10, 0.09),
-    brows="eyebrow001",
+    hair_rgb=(0.13, 0.11, 0.10),
     brow_rgb=(0.10, 0.07, 0.05),
     eyes="brown_eye.png",
     clothes="male_casualsuit02",
-    skin_rgb=(0.60, 0.43, 0.33),
-    lip_rgb=(0.52, 0.32, 0.28),
-    stubble=0.6,
-    background_rgb=(0.55, 0.58, 0.55),
+    clothes_rgb=(0.34, 0.37, 0.33),
+    skin_rgb=(0.60, 0.42, 0.32),
+    lip_rgb=(0.54, 0.33, 0.29),
+    stubble=0.5,
+    background_rgb=(0.63, 0.60, 0.55),
     seed=2,
 )
 PERSONAS: Mapping[str, PersonaRecipe] = {recipe.name: recipe for recipe in (MARA, JONAS)}

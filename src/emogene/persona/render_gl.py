@@ -13,12 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from emogene.errors import UserError
-from emogene.geometry.blendshapes import UNIT
+from emogene.geometry.landmarks import lip_opening
 from emogene.io.clip import MASK_BACKGROUND, MASK_HEAD, MASK_TORSO
 from emogene.io.textures import decode_texture
 from emogene.persona import shaders
 from emogene.persona.mesh import PersonaMesh, SmoothPart
+from emogene.persona.opengl import open_context
 from emogene.types import ByteArray, Camera, FloatArray
 
 DM = 0.01
@@ -38,7 +38,8 @@ _PASSES = (
     (1, ("brows", "lashes", "hair")),
 )
 # Brow and lash cards are thin hairs, never quite opaque.
-_SOLIDITY = {"brows": 0.85, "lashes": 0.62}
+_SOLIDITY = {"brows": 0.92, "lashes": 0.70}
+_LIPS_OPEN_MM = 26.0
 _SHADOW_SIZE, _BAKE_SIZE = 1024, 512
 
 
@@ -95,7 +96,7 @@ class Renderer:
 
     def __init__(self, mesh: PersonaMesh, studio: Studio | None = None) -> None:
         self.mesh, self.studio = mesh, studio or Studio()
-        self.context = _context()
+        self.context = open_context()
         wide = self.studio.size_px * self.studio.supersample
         colour, region = (self.context.texture((wide, wide), 4) for _ in range(2))
         self._frame = self.context.framebuffer(
@@ -108,7 +109,7 @@ class Renderer:
         self._program = self.context.program(shaders.VERTEX, shaders.FRAGMENT)
         self._depth_program = self.context.program(shaders.DEPTH_VERTEX, shaders.DEPTH_FRAGMENT)
         self._backdrop_program = self.context.program(shaders.BACKDROP_VERTEX, shaders.BACKDROP_FRAGMENT)
-        square = self.context.buffer(np.float32([-1, -1, 1, -1, -1, 1, 1, 1]).tobytes())
+        square = self.context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self._backdrop = self.context.vertex_array(self._backdrop_program, [(square, "2f", "Q")])
         self._detail = self._texture(skin_detail(), repeat=True)
         self._parts, self._gain = {}, {}
@@ -131,7 +132,8 @@ class Renderer:
     ) -> tuple[ByteArray, ByteArray]:
         """Picture [H, W, 3] and class mask [H, W] (io.clip's classes) of one pose."""
         self._upload(units, euler_rad, translation_mm)
-        opened = float(np.clip(units[UNIT["jawOpen"]] / 0.8, 0, 1))
+        gap_mm = float(lip_opening(self.mesh.landmarks(units, euler_rad, translation_mm)))
+        opened = float(np.clip(gap_mm / _LIPS_OPEN_MM, 0, 1) ** 0.7)
         for name, part in self._parts.items():
             shut, wide = self._occlusion[name]
             part.shade(shut * (1 - opened) + wide * opened)
@@ -250,8 +252,12 @@ class Renderer:
         pictures = []
         for attachment in range(2):
             raw = np.frombuffer(self._frame.read(components=3, attachment=attachment), np.uint8)
-            rows = raw.reshape(n, k, n, k, 3)[::-1, ::-1]
-            pictures.append(rows.sum((1, 3), dtype=np.uint16) / np.float32(k * k))
+            samples = raw.reshape(n, k, n, k, 3)[::-1]
+            total = np.zeros((n, n, 3), np.uint16)
+            for row in range(k):
+                for column in range(k):
+                    total += samples[:, row, :, column]
+            pictures.append(total / np.float32(k * k))
         picture, region = pictures
         head, torso = region[..., 0], region[..., 1]
         mask = np.full(head.shape, MASK_BACKGROUND, np.uint8)
@@ -308,17 +314,6 @@ def skin_detail(size: int = 512, seed: int = 5) -> ByteArray:
         layer((1.6, 0.8), (0.8, 0.4)),
     ]
     return np.dstack(channels).round().astype(np.uint8)
-
-
-def _context() -> Any:
-    try:
-        import moderngl
-
-        return moderngl.create_context(standalone=True, backend="egl")
-    except ImportError:
-        raise UserError("drawing a persona needs moderngl; install emogene[persona]") from None
-    except Exception as error:  # moderngl raises bare Exception when the driver is absent
-        raise UserError(f"no OpenGL by EGL here ({error}); install libegl1 and libgl1-mesa-dri") from None
 
 
 def _face_normal_matrix(quads: NDArray[np.int64], n_vertices: int) -> sp.csr_matrix:

@@ -45,20 +45,29 @@ uniform int kind; uniform int blended; uniform float gain, solidity;
 in vec3 p; in vec3 n; in vec2 u; in vec3 s; in float ao; in float head;
 layout(location=0) out vec4 o; layout(location=1) out vec4 region;
 
-const vec3 KEY = vec3(1.0, 0.945, 0.88) * 1.60, FILL = vec3(0.84, 0.92, 1.0) * 0.62, RIM = vec3(1.0, 0.96, 0.92) * 1.0;
+const vec3 KEY = vec3(1.0, 0.945, 0.88) * 1.60, FILL = vec3(0.84, 0.92, 1.0) * 0.62;
+const vec3 RIM = vec3(1.0, 0.96, 0.92);
+const vec3 LUMA = vec3(0.3, 0.5, 0.2);
 const vec3 GROUND = vec3(0.21, 0.18, 0.165), SKY = vec3(0.37, 0.39, 0.42);
 
 float hash(vec2 q) { return fract(sin(dot(q, vec2(127.1, 311.7))) * 43758.5453); }
 vec3 linear(vec3 c) { return pow(c, vec3(2.2)); }
-vec3 tone(vec3 x) { x *= 0.70; return clamp((x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14), 0.0, 1.0); }
-float ggx(float nh, float r) { float a = r * r; a *= a; float d = nh * nh * (a - 1.0) + 1.0; return a / (3.14159 * d * d); }
+vec3 tone(vec3 x) {
+  x *= 0.70;
+  return clamp((x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14), 0.0, 1.0);
+}
+float ggx(float nh, float r) {
+  float a = r * r * r * r, d = nh * nh * (a - 1.0) + 1.0;
+  return a / (3.14159 * d * d);
+}
 
 float lit(float nl) {
   float bias = 0.0028 + 0.006 * (1.0 - nl), turn = hash(gl_FragCoord.xy) * 6.283, r = 0.0;
   mat2 R = mat2(cos(turn), sin(turn), -sin(turn), cos(turn));
   for (int i = 0; i < 8; i++) {
     float a = float(i) * 2.399;
-    r += texture(shadows, vec3(s.xy + R * vec2(cos(a), sin(a)) * sqrt((float(i) + 0.5) / 8.0) * 0.010, s.z - bias));
+    vec2 tap = R * vec2(cos(a), sin(a)) * sqrt((float(i) + 0.5) / 8.0) * 0.010;
+    r += texture(shadows, vec3(s.xy + tap, s.z - bias));
   }
   return r / 8.0;
 }
@@ -76,7 +85,7 @@ void main() {
   if (kind == 4) {
     if (blended == 0) { if (t.a < 0.75 || solidity < 1.0) discard; }
     else if (solidity < 1.0) { if (t.a < 0.05) discard; alpha = t.a; }
-    else { if (t.a >= 0.75 || t.a < 0.05) discard; alpha = t.a; }
+    else { if (t.a >= 0.75 || t.a < 0.12) discard; alpha = t.a; }
     alpha *= solidity;
   }
   vec3 V = normalize(eye - p), N = normalize(n);
@@ -91,27 +100,48 @@ void main() {
     rough = mix(0.47 + 0.14 * (d.r - 0.5), 0.36, lip);
     spec = mix(0.028, 0.032, lip);
     wrap = vec3(0.42, 0.20, 0.13);
-    N = normalize(mix(N, bumped(N, (f.a + 0.6 * d.a) * 0.0045), 0.65 - 0.35 * lip));
+    N = normalize(mix(N, bumped(N, (f.a + 0.6 * d.a) * 0.0035), 0.60 - 0.35 * lip));
   }
-  if (kind == 1) { rough = 0.30; spec = 0.04; albedo *= vec3(0.66, 0.64, 0.63); wrap = vec3(0.25, 0.16, 0.14); }
-  if (kind == 2) { rough = 0.25; spec = 0.04; albedo *= vec3(0.66, 0.62, 0.56); wrap = vec3(0.30, 0.25, 0.20); }
-  if (kind == 3) { albedo = vec3(0.36, 0.10, 0.09) * (0.7 + 0.6 * t.g); rough = 0.35; wrap = vec3(0.30, 0.10, 0.10); }
-  if (kind == 4) { float y = dot(albedo, vec3(0.3, 0.5, 0.2)); albedo = linear(tint) * mix(0.25, 1.0, smoothstep(0.0, 1.0, y * gain)) * 1.1; rough = 0.5; spec = 0.02; wrap = vec3(0.25); }
-  if (kind == 5) { float y = dot(albedo, vec3(0.3, 0.5, 0.2)) * gain; albedo = linear(tint) * mix(0.72, 1.12, smoothstep(0.0, 1.0, y)); rough = 0.9; spec = 0.006; wrap = vec3(0.08); }
+  float luma = dot(albedo, LUMA);
+  if (kind == 1) {
+    rough = 0.30; spec = 0.04; wrap = vec3(0.25, 0.16, 0.14);
+    albedo = mix(albedo, vec3(luma), 0.30) * vec3(0.70, 0.66, 0.64);
+  }
+  if (kind == 2) {
+    rough = 0.25; spec = 0.04; wrap = vec3(0.30, 0.25, 0.20);
+    albedo *= vec3(0.66, 0.62, 0.56);
+  }
+  if (kind == 3) {
+    rough = 0.35; wrap = vec3(0.30, 0.10, 0.10);
+    albedo = vec3(0.36, 0.10, 0.09) * (0.7 + 0.6 * t.g);
+  }
+  if (kind == 4) {
+    // Pictures of hair give its structure, the recipe its colour.
+    rough = 0.5; spec = 0.02; wrap = vec3(0.25);
+    albedo = linear(tint) * mix(0.25, 1.0, smoothstep(0.0, 1.0, luma * gain)) * 1.1;
+  }
+  if (kind == 5) {
+    rough = 0.9; spec = 0.006; wrap = vec3(0.08);
+    albedo = linear(tint) * mix(0.72, 1.12, smoothstep(0.0, 1.0, luma * gain));
+  }
 
   float nl = dot(N, L), shadow = lit(max(nl, 0.0));
-  if (kind == 2) shadow = max(shadow, 0.75);
-  if (kind == 3) shadow = max(shadow, 0.5);
+  if (kind == 2) shadow = max(shadow, 0.85 * pow(ao, 0.25));
+  if (kind == 3) shadow = max(shadow, 0.30);
   vec3 diffuse = clamp((vec3(nl) + wrap) / (1.0 + wrap), 0.0, 1.0);
   diffuse *= diffuse * 0.35 + 0.65;
+  // The lining of the mouth has a patch of the skin's picture to itself (skin.py).
+  float lining = kind == 0 && max(u.x, u.y) < 0.0135 ? 1.0 : 0.0;
+  shadow = max(shadow, 0.25 * lining);
   vec3 soft = kind == 0 ? pow(vec3(shadow), vec3(0.70, 0.95, 1.0)) : vec3(shadow);
-  float open = kind == 2 ? max(ao, 0.55) : (kind == 3 ? max(ao, 0.30) : ao);
+  float open = kind == 2 ? max(pow(ao, 0.40), 0.12) : (kind == 3 ? max(ao, 0.10) : max(ao, 0.14 * lining));
   vec3 A = kind == 0 ? pow(vec3(open), vec3(0.84, 1.0, 1.06)) : vec3(open);
   vec3 F = normalize(vec3(0.85, 0.12, 0.62)), B = normalize(vec3(0.55, 0.5, -0.75));
   float nf = dot(N, F), nr = max(dot(N, B), 0.0), nv = max(dot(N, V), 0.05);
   vec3 fill = clamp((vec3(nf) + wrap + 0.15) / (1.15 + wrap), 0.0, 1.0);
   vec3 ambient = mix(GROUND, SKY, N.y * 0.5 + 0.5);
-  vec3 c = albedo * (KEY * diffuse * soft * mix(vec3(1.0), A, 0.40) + FILL * fill * A + ambient * A + RIM * nr * ao);
+  vec3 key = KEY * diffuse * soft * mix(vec3(1.0), A, 0.40);
+  vec3 c = albedo * (key + FILL * fill * A + ambient * A + RIM * nr * ao);
 
   vec3 H = normalize(L + V), HF = normalize(F + V), HB = normalize(B + V);
   float fresnel = spec + (1.0 - spec) * pow(1.0 - max(dot(H, V), 0.0), 5.0), nh = max(dot(N, H), 0.0);
@@ -129,7 +159,8 @@ void main() {
     strand = normalize(strand - N * dot(N, strand) + N * (t.g - 0.4) * 0.35);
     float th = dot(strand, H), tb = dot(strand, HB);
     float shine = pow(sqrt(max(1.0 - th * th, 0.0)), 90.0), glow = pow(sqrt(max(1.0 - tb * tb, 0.0)), 24.0);
-    c += (KEY * shine * shadow * max(nl + 0.25, 0.0) * 0.10 + RIM * glow * nr * 0.10) * mix(linear(tint), vec3(1.0), 0.35) * ao;
+    vec3 gloss = KEY * shine * shadow * max(nl + 0.25, 0.0) * 0.10 + RIM * glow * nr * 0.10;
+    c += (solidity < 1.0 ? 0.15 : 1.0) * gloss * mix(linear(tint), vec3(1.0), 0.35) * ao;
   }
   if (kind == 1 && t.a < 0.5) {
     // The cornea: only its reflections, over the iris that is drawn already.

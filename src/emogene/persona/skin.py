@@ -7,16 +7,19 @@ the hair, freckles, stubble. Alpha carries the lips (255 skin .. 55 lip), which 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from emogene.io.textures import decode_texture
+from emogene.persona.opengl import open_context
 from emogene.persona.recipe import RGB, PersonaRecipe
 from emogene.persona.sources import Sources
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 SIZE = 1024
 _FACE_TOP, _CHIN_V = 1.0, 0.24
 
@@ -73,16 +76,16 @@ def paint_skin(
     colour = np.broadcast_to(_linear(recipe.skin_rgb), (*lips.shape, 3)).copy()
     colour *= _mottling(position, rng)
     red = 0.55 * ears + _blush(position, landmarks)
-    colour *= 1 + red[..., None] * np.float32([0.04, -0.20, -0.18])
+    colour *= 1 + red[..., None] * np.array([0.04, -0.20, -0.18], np.float32)
     colour *= _eye_shading(position, landmarks)
     forehead = _bump(position, (landmarks[19] + landmarks[24]) / 2 + [0, 25, 0], 28.0)
-    colour *= 1 + forehead[..., None] * np.float32([0.03, 0.03, -0.01])
+    colour *= 1 + forehead[..., None] * np.array([0.03, 0.03, -0.01], np.float32)
     if recipe.stubble:
         colour = _stubble(colour, position, landmarks, recipe.stubble, rng)
     colour = _spots(colour, position, landmarks, recipe.freckles, rng)
     lip_colour = _linear(recipe.lip_rgb) * (0.92 + 0.16 * _noise(position, 1.3, rng))[..., None]
     colour += (lips * 0.8)[..., None] * (lip_colour - colour)
-    colour += inside[..., None] * (np.float32([0.16, 0.035, 0.03]) - colour)
+    colour += inside[..., None] * (np.array([0.16, 0.035, 0.03], np.float32) - colour)
     colour = _scalp(colour, position, landmarks, hair, recipe.hair_rgb)
     srgb = np.clip(colour, 0, 1) ** (1 / 2.2)
     alpha = 255 - 200 * lips
@@ -94,17 +97,19 @@ def _axis_mm(landmarks: NDArray[np.float64]) -> float:
 
 
 def _linear(rgb: RGB) -> Array:
-    return np.float32(rgb) ** 2.2
+    return np.array(rgb, np.float32) ** 2.2
 
 
 def _bake(uv: Array, values: NDArray[np.float64], axis_mm: float) -> tuple[Array, Array]:
     """Draw per-corner values into the texture: positions [S, S, 3] and mask places [S, S, 2]."""
     import moderngl
 
-    context = moderngl.create_context(standalone=True, backend="egl")
-    program = context.program(
+    context = open_context()
+    program: Any = context.program(
         "#version 330\nuniform float axis; in vec2 U; in vec3 P; in vec2 M; out vec3 p; out vec2 m;\n"
-        "void main() { p = P; m = M; gl_Position = vec4(U * 2.0 - 1.0, 1.0 - length(P.xz - vec2(0.0, axis)) / 400.0, 1.0); }",
+        "void main() {\n"
+        "p = P; m = M; float away = length(P.xz - vec2(0.0, axis)) / 400.0;\n"
+        "gl_Position = vec4(U * 2.0 - 1.0, 1.0 - away, 1.0); }",
         "#version 330\nin vec3 p; in vec2 m; layout(location=0) out vec4 a; layout(location=1) out vec4 b;\n"
         "void main() { a = vec4(p, 1.0); b = vec4(m, 0.0, 1.0); }",
     )
@@ -132,14 +137,14 @@ def _mask(data: NDArray[np.uint8], mask_uv: Array, soften: float) -> Array:
     height, width = picture.shape
     rows, columns = (1 - mask_uv[..., 1]) * height - 0.5, mask_uv[..., 0] * width - 0.5
     sampled = ndimage.map_coordinates(ndimage.gaussian_filter(picture, 0.7), [rows, columns], order=1)
-    return (ndimage.gaussian_filter(sampled, soften) if soften else sampled).astype(np.float32)
+    return np.asarray(ndimage.gaussian_filter(sampled, soften) if soften else sampled, np.float32)
 
 
 def _bump(position: Array, centre: NDArray[np.float64], radius_mm: float) -> Array:
     """Gaussian around a point, mirrored left to right."""
     away = np.abs(position[..., 0]) - abs(centre[0])
     square = away**2 + ((position[..., 1:] - centre[1:]) ** 2).sum(-1)
-    return np.exp(-0.5 * square / radius_mm**2).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * square / radius_mm**2), np.float32)
 
 
 def _noise(position: Array, grain_mm: float, rng: np.random.Generator) -> Array:
@@ -149,7 +154,7 @@ def _noise(position: Array, grain_mm: float, rng: np.random.Generator) -> Array:
     cells = np.minimum(cells, 200)
     grid = rng.standard_normal(tuple(cells)).astype(np.float32)
     place = np.moveaxis((position - low) / grain_mm, -1, 0)
-    return ndimage.map_coordinates(grid, place, order=1, mode="grid-wrap") * 1.5
+    return np.asarray(ndimage.map_coordinates(grid, place, order=1, mode="grid-wrap") * 1.5)
 
 
 def _mottling(position: Array, rng: np.random.Generator) -> Array:
@@ -159,13 +164,13 @@ def _mottling(position: Array, rng: np.random.Generator) -> Array:
         + 0.016 * _noise(position, 2, rng)
     )
     hue = 0.012 * _noise(position, 9, rng) + 0.010 * _noise(position, 3, rng)
-    return 1 + tone[..., None] + hue[..., None] * np.float32([1.0, -1.0, -0.8])
+    return 1 + tone[..., None] + hue[..., None] * np.array([1.0, -1.0, -0.8], np.float32)
 
 
 def _blush(position: Array, landmarks: NDArray[np.float64]) -> Array:
     cheek = 0.62 * landmarks[46] + 0.38 * landmarks[54] + [4, -3, 0]
     chin = 0.5 * (landmarks[8] + landmarks[57])
-    return (
+    return np.asarray(
         0.75 * _bump(position, cheek, 15.0)
         + 0.55 * _bump(position, landmarks[30], 8.0)
         + 0.45 * _bump(position, landmarks[35], 6.0)
@@ -176,15 +181,15 @@ def _blush(position: Array, landmarks: NDArray[np.float64]) -> Array:
 def _eye_shading(position: Array, landmarks: NDArray[np.float64]) -> Array:
     """Lids a little darker and redder, a soft shade below the eye, pink rims."""
     eye = landmarks[42:48].mean(0)
-    below = eye + [-2, -13, 0]
-    upper = _bump(position, eye + [0, 7, 0], 9.0)
+    below = eye + np.array([-2, -13, 0])
+    upper = _bump(position, eye + np.array([0, 7, 0]), 9.0)
     folded = np.stack([np.abs(position[..., 0]), position[..., 1], position[..., 2]], -1)
     rim_distance = _distance(folded, _closed(landmarks[42:48]), 8.0)
     rim = np.exp(-0.5 * (rim_distance / 1.6) ** 2)
     corner = _bump(position, landmarks[42], 3.0)
-    shade = np.float32([-0.10, -0.17, -0.15]) * upper[..., None]
-    shade = shade + np.float32([-0.07, -0.10, -0.06]) * _bump(position, below, 7.0)[..., None]
-    shade = shade + np.float32([-0.12, -0.34, -0.32]) * np.maximum(rim, corner)[..., None]
+    shade = np.array([-0.10, -0.17, -0.15], np.float32) * upper[..., None]
+    shade = shade + np.array([-0.07, -0.10, -0.06], np.float32) * _bump(position, below, 7.0)[..., None]
+    shade = shade + np.array([-0.12, -0.34, -0.32], np.float32) * np.maximum(rim, corner)[..., None]
     return np.asarray(1 + shade, np.float32)
 
 
@@ -212,7 +217,7 @@ def _stubble(
     below_nose = 1 / (1 + np.exp((position[..., 1] - landmarks[33, 1] + 7) / 2.5))
     grain = 0.6 + 0.4 * np.clip(_noise(position, 0.8, rng), -1, 2)
     dark = (amount * 0.42 * near * below_nose * grain)[..., None]
-    return colour * (1 - dark * np.float32([1.0, 0.92, 0.80]))
+    return np.asarray(colour * (1 - dark * np.array([1.0, 0.92, 0.80], np.float32)))
 
 
 def _spots(
@@ -234,7 +239,7 @@ def _spots(
         box = box[flat[box, 2] > landmarks[0, 2]]
         square = ((flat[box, :2] - centre[:2]) ** 2).sum(1)
         dark = (strength * np.exp(-0.5 * square / size**2))[:, None]
-        colour.reshape(-1, 3)[box] *= 1 - dark * np.float32([0.55, 0.85, 1.0])
+        colour.reshape(-1, 3)[box] *= 1 - dark * np.array([0.55, 0.85, 1.0], np.float32)
     return colour
 
 
