@@ -189,3 +189,23 @@ def test_hdr_footage_looks_like_a_picture(tmp_path: Path) -> None:
     image = next(read_video(path)[1])[1]
     # Paper white is 75 % of an HLG signal: 191 if it were shown as it is.
     assert image.dtype == np.uint8 and 215 <= image.mean() <= 245
+
+
+@pytest.mark.parametrize(("name", "decoder"), [("a.webm", "libvpx-vp9"), ("a.mov", "prores")])
+def test_transparency_is_kept(tmp_path: Path, name: str, decoder: str) -> None:
+    rgba = np.dstack([numbered(3), np.full((48, 64), 255, np.uint8)])
+    rgba[:, 32:, 3] = 0
+    with VideoWriter(tmp_path / name, (64, 48), audio=Audio(tone(0.4, 16000)), alpha=True) as writer:
+        for _ in range(10):
+            writer.write(rgba)
+    with av.open(str(tmp_path / name)) as container:
+        # The usual VP9 decoder drops the alpha plane.
+        context = av.CodecContext.create(decoder, "r")
+        context.extradata = container.streams.video[0].codec_context.extradata
+        packet = next(packet for packet in container.demux(video=0))
+        frames = context.decode(packet) or context.decode(None)
+        alpha = frames[0].to_ndarray(format="rgba")[..., 3]
+    assert alpha[:, :28].min() > 240 and alpha[:, 36:].max() < 15
+    assert read_audio(tmp_path / name).duration_s == pytest.approx(0.4, abs=0.04)
+    with pytest.raises(UserError, match="transparent"):
+        VideoWriter(tmp_path / "a.mp4", (64, 48), alpha=True)
