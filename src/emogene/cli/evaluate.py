@@ -9,6 +9,8 @@ from typing import Annotated
 
 import tyro
 
+from emogene.cli.evaluate_emotion import emotion
+
 
 def video(
     video: Annotated[Path, tyro.conf.Positional],
@@ -178,6 +180,7 @@ def motion(
 
 SUBCOMMANDS = {
     "motion": motion,
+    "emotion": emotion,
     "video": video,
     "render": render,
     "suite": suite,

@@ -99,6 +99,14 @@ def markdown(rows: Mapping[str, EmotionScores]) -> str:
     return "\n".join(lines)
 
 
+def average_faces(system: System, held: Sequence[EmotionPair]) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Mean neutral face [68, 3] and, by label, the same face, silent, with each emotion at dose 1."""
+    neutral = np.stack([pair.neutral_cano for pair in held]).mean(0)
+    still = np.zeros((13, 68, 3), np.float32)
+    faces = {EMOTIONS[index]: neutral + system(still, constant(index, 13))[6] for index in ACTIVE}
+    return np.asarray(neutral), faces
+
+
 def _score(
     system: System,
     held: Sequence[EmotionPair],
@@ -234,7 +242,8 @@ def _opening_correlation(held: Sequence[EmotionPair], full: Mapping[int, Sequenc
     for index in ACTIVE:
         for pair, emotional in zip(held, full[index], strict=True):
             before, after = (lip_opening(pair.neutral_cano + x) for x in (pair.neutral, emotional))
-            values.append(np.corrcoef(before, after)[0, 1])
+            if before.std() > 1e-3:  # silent takes have nothing to correlate
+                values.append(np.corrcoef(before, after)[0, 1])
     return float(np.mean(values))
 
 
