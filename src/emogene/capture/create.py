@@ -4,8 +4,8 @@
                                              -> sync (the sound is shifted onto the lips)
                                              -> camera, pose, shape -> landmarks, eyes, neutral face
 
-Every arrow is a step that is done once (see `capture.steps`); nothing holds the pictures in memory, so
-the peak is set by the masks at 64 kB per frame.
+Every arrow is a step that is done once (see `capture.steps`). No step holds the pictures in memory, only
+the mesh at 6 kB per frame.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from emogene.capture.eyes import eye_stream
 from emogene.capture.masks import Scene, label, person_probabilities, steady
 from emogene.capture.pose import PoseConfig, fit_pose, mesh_in_head
 from emogene.capture.preflight import judge
-from emogene.capture.smoothing import find_cuts, thumbnail
+from emogene.capture.smoothing import ChangeMeter, find_cuts, thumbnail
 from emogene.capture.steps import Progress, Steps, no_progress
 from emogene.capture.survey import Survey, survey_video
 from emogene.capture.sync import delayed, measure_offset
@@ -88,14 +88,15 @@ def create_clip(
         "frames",
         [survey_key, config.size_px],
         lambda: _frames(steps, video, survey, audio, config.size_px),
-        outputs=[out / "frames.wav", out / "thumbs.safetensors"],
+        outputs=[out / "frames.wav"],
     )
     facts = steps.facts("frames")
     job = _Job(steps, out, facts["n_frames"], facts["cuts"], config)
+    last = f"{job.n_frames - 1:06d}.png"
     track_key = steps.run("track", [frames_key], job.track, outputs=[out / "track.safetensors"])
-    person_key = steps.run("person", [track_key], job.person, outputs=[out / "person.safetensors"])
+    person_key = steps.run("person", [track_key], job.person, outputs=[out / "person" / last])
     plate_key = steps.run("background", [person_key], job.background, outputs=[out / "background.png"])
-    masks_key = steps.run("masks", [plate_key], job.masks)
+    masks_key = steps.run("masks", [plate_key], job.masks, outputs=[out / "masks" / last])
     sync_key = steps.run("sync", [track_key], job.sync)
     steps.run(
         "pose",
@@ -126,7 +127,7 @@ def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size
     if audio is None:
         audio = Audio(np.zeros(survey.n_frames * SAMPLES_PER_FRAME, np.float32))
     limit = max(1, round(audio.duration_s * FPS))
-    thumbs = []
+    change = ChangeMeter()
     (steps.folder / "frames").mkdir(parents=True, exist_ok=True)
     _, pictures = read_video(video, float(FPS))
     for index, (_, picture) in enumerate(steps.counted("frames", pictures, min(limit, survey.n_frames))):
@@ -134,11 +135,10 @@ def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size
             break
         frame = crop.cut(picture, size_px)
         write_rgb(steps.folder / "frames" / f"{index:06d}.jpg", frame, JPEG_QUALITY)
-        thumbs.append(thumbnail(frame))
-    write_wav(steps.folder / "frames.wav", sound_of(audio, len(thumbs)))
-    stack = np.stack(thumbs)
-    save_arrays(steps.folder / "thumbs.safetensors", {"thumbs": stack.astype(np.uint8)})
-    return {"n_frames": len(thumbs), "cuts": find_cuts(stack), "crop": asdict(crop)}
+        change.add(thumbnail(frame))
+    n_frames = len(change.values)
+    write_wav(steps.folder / "frames.wav", sound_of(audio, n_frames))
+    return {"n_frames": n_frames, "cuts": find_cuts(change.values), "crop": asdict(crop)}
 
 
 @dataclass(frozen=True)
@@ -173,29 +173,32 @@ class _Job:
         return Track(arrays["mesh_px"], arrays["blendshapes"], arrays["valid"].astype(bool), size)
 
     def person(self) -> dict[str, Any]:
-        probability = np.stack(list(person_probabilities(self.frames("person"))))
-        steadied = np.stack(list(steady(probability, self.cuts)))
-        save_arrays(self.out / "person.safetensors", {"probability": steadied})
+        (self.out / "person").mkdir(exist_ok=True)
+        probabilities = person_probabilities(self.frames("person"))
+        for index, probability in enumerate(steady(probabilities, self.cuts)):
+            write_mask(self.out / "person" / f"{index:06d}.png", probability)
         return {}
 
+    def probability(self, index: int) -> ByteArray:
+        return read_mask(self.out / "person" / f"{index:06d}.png")
+
     def background(self) -> dict[str, Any]:
-        probability = load_arrays(self.out / "person.safetensors")["probability"]
         mesh = self.load_track().filled().mesh_px
         chosen = np.unique(np.linspace(0, self.n_frames - 1, PLATE_FRAMES).astype(int))
         frames = ((i, self.frame(i)) for i in self.steps.counted("background", chosen, len(chosen)))
-        plate, seen = background_plate((frame, label(frame, probability[i], mesh[i])) for i, frame in frames)
+        pairs = ((frame, label(frame, self.probability(i), mesh[i])) for i, frame in frames)
+        plate, seen = background_plate(pairs)
         write_rgb(self.out / "background.png", plate)
         write_mask(self.out / "background_seen.png", seen.astype(np.uint8))
         return {"seen_share": round(float(seen.mean()), 4)}
 
     def masks(self) -> dict[str, Any]:
         (self.out / "masks").mkdir(exist_ok=True)
-        probability = load_arrays(self.out / "person.safetensors")["probability"]
         mesh = self.load_track().filled().mesh_px
         seen = read_mask(self.out / "background_seen.png").astype(bool)
         scene = Scene(read_rgb(self.out / "background.png"), seen)
         for index, frame in enumerate(self.frames("masks")):
-            labels = label(frame, probability[index], mesh[index], scene)
+            labels = label(frame, self.probability(index), mesh[index], scene)
             write_mask(self.out / "masks" / f"{index:06d}.png", labels)
         return {}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emogene.capture.quiet import quiet_libraries
-from emogene.capture.smoothing import shots
 from emogene.errors import UserError
 from emogene.io.clip import MASK_HEAD, MASK_TORSO
 from emogene.types import ByteArray, FloatArray
@@ -72,13 +72,18 @@ class PersonFinder:
         return np.asarray(np.clip(probability * 255 + 0.5, 0, 255), np.uint8)
 
 
-def steady(probability: ByteArray, cuts: Sequence[int]) -> Iterator[ByteArray]:
-    """Average each mask [T, 256, 256] with its neighbours (1 2 1) within its shot."""
-    for shot in shots(len(probability), cuts):
-        for index in range(shot.start, shot.stop):
-            before, after = max(index - 1, shot.start), min(index + 1, shot.stop - 1)
-            wide = probability[[before, index, index, after]].astype(np.uint16)
-            yield (wide.sum(0) // 4).astype(np.uint8)
+def steady(probabilities: Iterable[ByteArray], cuts: Sequence[int]) -> Iterator[ByteArray]:
+    """Average each mask with its neighbours (1 2 1) within its shot; as a stream."""
+    starts = set(cuts)
+    before: ByteArray | None = None
+    here: ByteArray | None = None
+    for index, after in enumerate(chain(probabilities, [None])):
+        if here is not None:
+            following = here if after is None or index in starts else after
+            wide = np.stack([here if before is None else before, here, here, following])
+            yield (wide.astype(np.uint16).sum(0) // 4).astype(np.uint8)
+            before = None if index in starts else here
+        here = after
 
 
 @dataclass(frozen=True)

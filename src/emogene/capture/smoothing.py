@@ -24,16 +24,26 @@ def thumbnail(frame: ByteArray) -> FloatArray:
     return np.asarray(small.mean(-1), np.float32)
 
 
-def find_cuts(thumbs: FloatArray, reach: int = 3) -> list[int]:
-    """First frame of every shot after the first, from thumbnails [T, 64, 64]."""
-    if len(thumbs) < 3:
-        return []
-    change = np.abs(np.diff(thumbs, axis=0)).mean((1, 2))
+class ChangeMeter:
+    """How much every frame differs from the one before it: mean grey levels on thumbnails."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self._last: FloatArray | None = None
+
+    def add(self, small: FloatArray) -> None:
+        """Take the next frame's thumbnail."""
+        self.values.append(0.0 if self._last is None else float(np.abs(small - self._last).mean()))
+        self._last = small
+
+
+def find_cuts(change: Sequence[float], reach: int = 3) -> list[int]:
+    """First frame of every shot after the first, from ChangeMeter's values of all frames."""
     cuts = []
-    for index, value in enumerate(change):
-        around = np.append(change[max(0, index - reach) : index], change[index + 1 : index + 1 + reach])
-        if value > CUT_LEVEL and value > CUT_RATIO * around.max():
-            cuts.append(index + 1)
+    for index in range(1, len(change)):
+        around = [*change[max(1, index - reach) : index], *change[index + 1 : index + 1 + reach]]
+        if around and change[index] > CUT_LEVEL and change[index] > CUT_RATIO * max(around):
+            cuts.append(index)
     return cuts
 
 

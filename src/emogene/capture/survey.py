@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from emogene.capture.smoothing import find_cuts, thumbnail
+from emogene.capture.smoothing import ChangeMeter, find_cuts, thumbnail
 from emogene.capture.tracker import FaceBox, find_faces, landmarker
 from emogene.io.video import probe_video, read_video
 from emogene.types import FPS, ByteArray, FloatArray
@@ -89,12 +89,12 @@ def survey_video(video: Path, counted: Counted | None = None) -> Survey:
     pictures = _at_25(read_video(video)[1], times_s)
     total = max(1, round(info.duration_s * FPS))
     items = pictures if counted is None else counted("survey", pictures, total)
-    thumbs: list[FloatArray] = []
+    change = ChangeMeter()
     border: FloatArray | None = None
     with landmarker("IMAGE", MAX_FACES) as finder:
         for index, picture in enumerate(items):
             small = thumbnail(picture)
-            thumbs.append(small)
+            change.add(small)
             if index % LOOK_EVERY:
                 continue
             _look(found, finder, picture)
@@ -102,9 +102,9 @@ def survey_video(video: Path, counted: Counted | None = None) -> Survey:
             if border is not None:
                 found.border_change.append(round(float(np.abs(edge - border).mean()), 3))
             border = edge
-    found.n_frames = len(thumbs)
-    found.cuts = find_cuts(np.stack(thumbs)) if thumbs else []
-    found.duration_s = max(found.duration_s, round(len(thumbs) / FPS, 3))
+    found.n_frames = len(change.values)
+    found.cuts = find_cuts(change.values)
+    found.duration_s = max(found.duration_s, round(found.n_frames / FPS, 3))
     found.irregular_share = _irregular(times_s)
     return found
 
