@@ -15,7 +15,7 @@ Row = tuple[str, str, str]
 
 
 def doctor() -> None:
-    """Check Python, torch, kernels, media, pretrained parts and weights; exit 1 if something vital is missing."""
+    """Check Python, torch, kernels, media, parts and weights; exit 1 if a vital one is missing."""
     rows: list[Row] = []
     for check in (_machine, _torch, _kernels, _media, _weights, _assets, _extras):
         rows += _guarded(check)
