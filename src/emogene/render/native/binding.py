@@ -89,6 +89,32 @@ class ImageStruct(ctypes.Structure):
     ]
 
 
+class ConvolutionStruct(ctypes.Structure):
+    """One 3 x 3 layer on channels-last pictures."""
+
+    _fields_ = [
+        ("in_", _pointer * 2),
+        ("stride", _int64 * 2),
+        ("used", _int64 * 2),
+        *((name, _int64) for name in ("height", "width", "row_pixels")),
+        *((name, _pointer) for name in ("weight", "bias", "out")),
+        ("hidden", ctypes.c_int32),
+        ("residual", ctypes.c_int32),
+    ]
+
+
+class PictureStruct(ctypes.Structure):
+    """Decoded pixels and where they go."""
+
+    _fields_ = [
+        ("decoded", _pointer),
+        *((name, _int64) for name in ("height", "width", "row_pixels", "top", "left", "out_width")),
+        ("background", _pointer),
+        ("out", _pointer),
+        ("clear", ctypes.c_float),
+    ]
+
+
 class LossStruct(ctypes.Structure):
     """What the fused training step minimises."""
 

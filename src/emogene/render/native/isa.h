@@ -1,5 +1,6 @@
 // Fills one Kernels table from the code compiled under EG_NAMESPACE and EG_LANES.
 #pragma once
+#include "convolve.h"
 #include "image.h"
 #include "train.h"
 
@@ -17,12 +18,17 @@ static void end_thread() {}
 }  // namespace EG_NAMESPACE
 }  // namespace emogene
 
-#define EG_KERNELS                                                                                       \
-  {                                                                                                      \
-    sizeof(EG_NAMESPACE::TileScratch) > sizeof(EG_NAMESPACE::TrainScratch) ? sizeof(EG_NAMESPACE::TileScratch) \
-                                                                    : sizeof(EG_NAMESPACE::TrainScratch), \
-        EG_NAMESPACE::begin_thread, EG_NAMESPACE::end_thread, EG_NAMESPACE::encode_entry,                \
-        EG_NAMESPACE::ray_sums, EG_NAMESPACE::ray_sums_backward, EG_NAMESPACE::train,                    \
-        EG_NAMESPACE::scatter_level, EG_NAMESPACE::make_mask, EG_NAMESPACE::render_image,                \
-        EG_NAMESPACE::adam                                                                               \
+namespace emogene {
+namespace EG_NAMESPACE {
+constexpr size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+constexpr size_t kScratchBytes = larger(larger(sizeof(TileScratch), sizeof(TrainScratch)), sizeof(ConvScratch));
+}  // namespace EG_NAMESPACE
+}  // namespace emogene
+
+#define EG_KERNELS                                                                                  \
+  {                                                                                                 \
+    EG_NAMESPACE::kScratchBytes, EG_NAMESPACE::begin_thread, EG_NAMESPACE::end_thread,              \
+        EG_NAMESPACE::encode_entry, EG_NAMESPACE::ray_sums, EG_NAMESPACE::ray_sums_backward,        \
+        EG_NAMESPACE::train, EG_NAMESPACE::scatter_level, EG_NAMESPACE::make_mask,                  \
+        EG_NAMESPACE::render_image, EG_NAMESPACE::convolve, EG_NAMESPACE::paint, EG_NAMESPACE::adam \
   }

@@ -86,6 +86,28 @@ struct Loss {
   float* opacity_out;                         // [R] or null
 };
 
+constexpr int kConvOut = 64;  // channels every convolution makes
+
+// One 3 x 3 layer. Pictures: [4 ceil(h/4) + 2][row_pixels = 4 ceil(w/4) + 2][stride], border and excess zero.
+struct Convolution {
+  const float* in[2];       // two pictures read side by side, or one and null with used 0
+  int64_t stride[2];        // floats per pixel, a multiple of 16
+  int64_t used[2];          // channels read, rounded up to 16 (the rest of them zero)
+  int64_t height, width, row_pixels;
+  const float *weight, *bias;  // [36][inputs][64] transformed, [64]
+  float* out;               // [64] floats per pixel
+  int32_t hidden, residual; // leaky rectifier; add the first input
+};
+
+struct Picture {
+  const float* decoded;  // [..][row_pixels][64], with border
+  int64_t height, width, row_pixels;
+  int64_t top, left, out_width;  // place, in low pixels, and width of the result in pixels
+  const uint8_t* background;     // [.., out_width, 3] or null
+  uint8_t* out;                  // [.., out_width, 3 with background, else 4]
+  float clear;                   // alpha below it is clear, above one minus it solid
+};
+
 struct Kernels {
   size_t scratch_bytes;
   void (*begin)();  // per thread, on entry (tile state)
@@ -99,6 +121,8 @@ struct Kernels {
   void (*scatter)(const Field*, const ScatterBuffer* buffers, int n_buffers, float* table_grad, int level);
   void (*mask)(const Field*, const uint8_t* wide_cells, const float* warp, int64_t warp_side, uint8_t* out);
   void (*image)(const Field*, const Image*, void* scratch, int thread, int threads);
+  void (*convolve)(const Convolution*, void* scratch, int thread, int threads);
+  void (*paint)(const Picture*, int thread, int threads);
   void (*adam)(float* value, float* mean, float* square, float* grad, uint16_t* packed, int64_t count,
                const float* settings);
 };

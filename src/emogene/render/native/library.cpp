@@ -330,6 +330,27 @@ EG_EXPORT int eg_image(int isa, int threads, const Field* field, Image* image) {
   return kOk;
 }
 
+// Layers one after the other, each spread over the threads.
+EG_EXPORT int eg_convolve(int isa, int threads, const Convolution* layers, int64_t n_layers) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  if (threads < 1 || threads > kMaxThreads) return kBadThreads;
+  Buffer scratch(kernels->scratch_bytes * (size_t)threads);
+  for (int64_t layer = 0; layer < n_layers; layer++)
+    on_threads(*kernels, threads, [&](int t) {
+      kernels->convolve(layers + layer, (char*)scratch.get() + kernels->scratch_bytes * (size_t)t, t, threads);
+    });
+  return kOk;
+}
+
+EG_EXPORT int eg_paint(int isa, int threads, const Picture* picture) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  if (threads < 1 || threads > kMaxThreads) return kBadThreads;
+  on_threads(*kernels, threads, [&](int t) { kernels->paint(picture, t, threads); });
+  return kOk;
+}
+
 EG_EXPORT int eg_adam(int isa, int threads, float* value, float* mean, float* square, float* grad,
                       uint16_t* packed, int64_t count, const float* settings) {
   const Kernels* kernels = table(isa);
