@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from emogene.data.takes import Take, TakeConfig, build_takes, load_takes
+from emogene.errors import UserError
 from emogene.evaluate.motion import (
     diversity,
     evaluate_motion,
@@ -21,6 +22,7 @@ from emogene.evaluate.motion import (
 )
 from emogene.motion.sync import RECIPES as SYNC_RECIPES
 from emogene.motion.vae import RECIPES as MOTION_RECIPES
+from emogene.training.adapt import adapt_motion
 from emogene.training.loop import LoopConfig
 from emogene.training.motion import train_motion, training_recipe
 from emogene.training.sync import train_sync
@@ -97,3 +99,16 @@ def test_sync_expert_guides_and_finds_offsets(takes, clips, tmp_path: Path) -> N
     losses, motion_loop = training_recipe("tiny")
     motion_loop = replace(motion_loop, steps=2)
     train_motion(tmp_path / "m", takes, MOTION_RECIPES["tiny"](), losses, motion_loop, expert=expert)
+
+
+def test_adapts_to_a_person(model, tmp_path: Path) -> None:
+    speech = [talk(tmp_path / f"p{i}", seconds=9, seed=20 + i, speaker="p") for i in range(2)]
+    before = model.network.leave.weight.clone()
+    own = adapt_motion(tmp_path / "run", speech, model, Loudness(), rhythm, steps=2)
+    assert torch.equal(own.network.condition.enter.weight, model.network.condition.enter.weight)
+    assert not torch.equal(own.network.leave.weight, before) and torch.equal(
+        model.network.leave.weight, before
+    )
+    assert own.reference_amplitude == model.reference_amplitude
+    with pytest.raises(UserError, match="9 s of speech are too short"):
+        adapt_motion(tmp_path / "short", speech[:1], model, Loudness(), rhythm)

@@ -85,6 +85,7 @@ def train_motion(
     validate: Callable[[MotionModel], Mapping[str, float]] | None = None,
     preview: Callable[[MotionModel, Path], None] | None = None,
     start_from: MotionVae | None = None,
+    freeze: Callable[[MotionModel], None] | None = None,
 ) -> MotionModel:
     """Train a motion network and return it ready to speak; resumes in ``run_dir``.
 
@@ -96,6 +97,7 @@ def train_motion(
         validate: scores a model ("score": lower is better).
         preview: draws a model into a folder.
         start_from: a network to go on from (fine-tuning on one person).
+        freeze: switches off the gradient of what shall stay as it is.
     """
     windows = Windows(takes)
     config = replace(config, feature_dim=windows.feature_dim)
@@ -107,6 +109,8 @@ def train_motion(
     else:
         reference = _standardise(network, windows)
     model = MotionModel(network, reference)
+    if freeze is not None:
+        freeze(model)
     step = MotionStep(network, windows, training, loop.steps, expert, reference)
     hooks = Hooks(
         validate=None if validate is None else lambda: validate(model),
