@@ -15,18 +15,15 @@ from torch import Tensor
 
 from emogene.emotion.lips import REACH_FRAMES, keep_contacts
 from emogene.emotion.model import EmotionConfig, EmotionNet, PaperNet, build
+from emogene.emotion.variation import Performance
 from emogene.errors import FormatError
+from emogene.geometry.landmarks import LEFT_EYE, RIGHT_EYE
 from emogene.io.files import atomic_folder, check_format_version, read_json, write_json
 from emogene.io.tensors import load_arrays, save_arrays
-from emogene.types import FPS, N_LANDMARKS, NEUTRAL, FloatArray
+from emogene.types import N_LANDMARKS, NEUTRAL, FloatArray
 
 EMOTION_FORMAT = 1
 SHIPPED = Path(__file__).parents[1] / "weights" / "emotion"
-STYLE_DEVIATION = 0.5
-"""Spread of the performances that seeds choose; 1 is the spread of the training speakers."""
-SWELL = 0.08
-"""An expression comes and goes by this share over seconds."""
-_SWELL_HZ = (0.11, 0.19, 0.31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +87,20 @@ class EmotionModel:
         if len(offsets) == 0 or not doses.any():
             style = _head_style(doses, self.network.head_style)
             return EmotionalMotion(offsets, np.zeros((len(offsets), 2), np.float32), style)
-        rng = np.random.default_rng([seed & 0xFFFFFFFF, 8])
-        style_row = rng.standard_normal((1, self.network.config.style_dim)) * STYLE_DEVIATION * variation
-        doses *= _swell(rng, start_frame, len(offsets), SWELL * variation)[:, None]
+        performance = Performance.of(seed, self.network.config.style_dim, variation)
         with torch.inference_mode():
             moved, eyes = self.network(
                 torch.from_numpy(offsets)[None],
                 torch.from_numpy(doses)[None],
-                torch.from_numpy(style_row.astype(np.float32)),
+                torch.from_numpy(performance.style)[None],
             )
-        emotional = offsets + moved[0].numpy()
+        gains = performance.gains_at(start_frame, len(offsets))
+        emotional = offsets + moved[0].numpy() * gains[:, :, None]
+        # Lids and the eye stream tell of the same eyes: columns left, right.
+        eyes_delta = eyes[0].numpy() * gains[:, (LEFT_EYE.start, RIGHT_EYE.start)]
         if self._guards_lips:
             emotional = keep_contacts(offsets, emotional)
-        return EmotionalMotion(emotional, eyes[0].numpy(), _head_style(doses, self.network.head_style))
+        return EmotionalMotion(emotional, eyes_delta, _head_style(doses, self.network.head_style))
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors (half precision)."""
@@ -140,11 +138,3 @@ def _head_style(doses: FloatArray, table: Tensor) -> FloatArray:
     styles = doses @ table.numpy()
     styles[:, 3] += 1.0
     return np.asarray(styles, np.float32)
-
-
-def _swell(rng: np.random.Generator, start: int, n_frames: int, size: float) -> FloatArray:
-    """Slow ups and downs [T] about 1: sines in absolute time, so that windows agree."""
-    phases = rng.uniform(0, 2 * np.pi, len(_SWELL_HZ))
-    time_s = np.arange(start, start + n_frames) / FPS
-    waves = np.sin(2 * np.pi * np.outer(time_s, _SWELL_HZ) + phases)
-    return np.asarray(1.0 + size * waves.mean(1), np.float32)

@@ -40,14 +40,14 @@ class EmotionTraining:
     velocity: float = 1.0
     closure: float = 0.3
     eyes: float = 1.0
-    kl: float = 0.02
+    kl: float = 0.002
     plain_share: float = 0.5
     """Of the windows trained with style 0, so that the average performance is learned too."""
 
 
 def standard() -> EmotionTraining:
     """What makes the shipped weights."""
-    loop = LoopConfig(steps=4000, learning_rate=2e-3, warmup=200, validate_every=1000, checkpoint_every=500)
+    loop = LoopConfig(steps=3000, learning_rate=2e-3, warmup=200, validate_every=1000, checkpoint_every=500)
     return EmotionTraining(model=recipes.standard(), loop=loop)
 
 
