@@ -38,8 +38,8 @@ LANDMARK_VERTEX = np.array([
 ])
 # fmt: on
 """hm08 vertex of each landmark: the one nearest to the face mesh's point on the rendered neutral head. Where
-the picture leaves it open (depth of the jaw line) or the two sides disagreed, it is set by hand on the right and
-the left one follows. Tracked renderings against this table: lip opening r .95, mouth width r .98."""
+that leaves the depth of the jaw line open or the two sides disagree, it is set by hand on the right and the
+left one follows. Tracked renderings against this table: lip opening r .95, mouth width r .98."""
 _LEFT_FOLLOWS = {16: 0, 15: 1, 14: 2, 11: 5, 9: 7, 64: 60}
 ANCHORS = {"head joint": (14070, 14078), "neck joint": (14534, 14542)}
 EYEBALLS = ((14598, 14670), (14670, 14742))
