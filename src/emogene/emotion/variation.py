@@ -59,7 +59,7 @@ class Performance:
 
     def gains_at(self, start: int, n_frames: int) -> FloatArray:
         """[T, 68] gains of the frames from ``start`` on."""
-        times_s = np.arange(start, start + n_frames).astype(np.float32) / FPS
+        times_s = np.asarray(np.arange(start, start + n_frames) / FPS, np.float32)
         gains = self.gains * (1.0 + self.size * SWELL * _waves(times_s, _SWELL_HZ, self.swell_phases))
         gains[:, BROWS] *= 1.0 + self.size * BROW_SWELL * _waves(times_s, _BROW_HZ, self.brow_phases)
         return np.asarray(gains, np.float32)

@@ -39,7 +39,8 @@ COUNTER_TURN = (0.8, 0.6)
 """Share of the head's yaw and pitch that the eyes turn back (vestibulo-ocular reflex)."""
 _SWAY_HZ = (0.45, 0.35, 0.35)
 _DRIFT_HZ = 0.25
-_SPEECH_LOUDNESS = 0.25
+_SPEECH_LOUDNESS = (0.22, 0.42)
+"""Loudness (``features.prosody``) of a noisy room, and of somebody surely speaking."""
 _LARGEST_TURN_RAD = 0.35
 
 
@@ -88,7 +89,8 @@ class PoseSampler:
             return HeadPose(np.zeros((0, 4, 4), np.float32)), np.zeros((0, 4), np.float32)
         loudness, doses = self._remember(_per_frame(prosody[:, 2], n_frames), weights)
         stop = start_frame + n_frames
-        speech = _looking_back(np.clip(loudness / _SPEECH_LOUDNESS, 0, 1), 25)[-n_frames:]
+        quiet, spoken = _SPEECH_LOUDNESS
+        speech = _looking_back(np.clip((loudness - quiet) / (spoken - quiet), 0, 1), 25)[-n_frames:]
         slow_doses = _looking_back(doses, 30)[-n_frames:]
         if self._played is not None:
             poses = idle.ping_pong(self._played, start_frame, stop)
