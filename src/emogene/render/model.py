@@ -71,6 +71,7 @@ class PortraitModel(nn.Module):
     rest_pose: Tensor
     pose_spread: Tensor
     neutral: Tensor
+    torso_top: Tensor
 
     def __init__(self, config: PortraitConfig, neutral_cano: FloatArray, n_frames: int = 0) -> None:
         """Make an untrained model.
@@ -88,12 +89,15 @@ class PortraitModel(nn.Module):
         self.decoder = Decoder(config.decoder)
         self.register_buffer("rest_pose", torch.eye(4))
         self.register_buffer("pose_spread", torch.ones(6))
+        # Share of the picture's height above which there never is any torso: nothing to compute there.
+        self.register_buffer("torso_top", torch.zeros(1))
         self.register_buffer("neutral", torch.from_numpy(np.array(neutral_cano, np.float32)))
         self.warp = Warp(neutral_cano, config.box, config.warp)
 
-    def fit(self, offsets: FloatArray, poses: FloatArray) -> None:
+    def fit(self, offsets: FloatArray, poses: FloatArray, torso_top: float = 0.0) -> None:
         """Measure the constants on training frames: offsets [T, 68, 3], camera_from_head [T, 4, 4]."""
         self.code.fit(offsets)
+        self.torso_top.fill_(torso_top)
         mid = poses[np.argmin(((poses - np.median(poses, axis=0)) ** 2).sum((1, 2)))]
         self.rest_pose.copy_(torch.from_numpy(np.array(mid, np.float32)))
         relative = pose_features(torch.from_numpy(np.array(poses)), self.rest_pose, torch.ones(6))

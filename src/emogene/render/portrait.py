@@ -29,6 +29,7 @@ from emogene.io.files import atomic_path, check_format_version, read_json, write
 from emogene.io.images import read_rgb, resize, write_rgb
 from emogene.io.tensors import load_arrays
 from emogene.render.code import windows
+from emogene.render.convolve import NativeDecoder, paint
 from emogene.render.decoder import SCALE
 from emogene.render.model import PortraitConfig, PortraitModel, layered
 from emogene.render.rays import camera_origin, pixel_directions
@@ -126,15 +127,17 @@ class Portrait:
             raise UserError(f"quality must be one of {', '.join(QUALITIES)}, not {quality!r}")
         if len(motion) != len(pose):
             raise ValueError(f"motion has {len(motion)} frames, pose {len(pose)}")
-        behind = None if background is None else _planes(resize(background, size, size))
-        grid = _Grid.of(self.model.config, quality)
+        behind = None if background is None else resize(background, size, size)
+        grid = _Grid.of(self.model, quality)
         decoder = _Inference(self.model)
         offsets = windows(torch.from_numpy(motion.landmarks_cano) - self.model.neutral)
         eyes = torch.from_numpy(motion.eyes)
         for start in range(history, len(motion), BATCH):
             part = slice(start, start + BATCH)
-            for decoded in self._decoded(offsets[part], eyes[part], pose[part], grid, decoder):
-                yield _finish(_fit_size(decoded, size), behind)
+            for composite, code in self._composites(offsets[part], eyes[part], pose[part], grid):
+                with torch.inference_mode():
+                    image = decoder.picture(composite, code, grid.draft, size, behind)
+                yield image
 
     def render_last(
         self,
@@ -147,16 +150,17 @@ class Portrait:
     ) -> ByteArray:
         """Render only the last frame; those before it are its landmark window."""
         offsets = windows(torch.from_numpy(motion.landmarks_cano) - self.model.neutral)[-1:]
-        behind = None if background is None else _planes(resize(background, size, size))
-        grid = _Grid.of(self.model.config, quality)
+        behind = None if background is None else resize(background, size, size)
+        grid = _Grid.of(self.model, quality)
         eyes = torch.from_numpy(motion.eyes[-1:])
-        decoded = next(self._decoded(offsets, eyes, pose[-1:], grid, _Inference(self.model)))
-        return _finish(_fit_size(decoded, size), behind)
+        composite, code = next(self._composites(offsets, eyes, pose[-1:], grid))
+        with torch.inference_mode():
+            return _Inference(self.model).picture(composite, code, grid.draft, size, behind)
 
-    def _decoded(
-        self, offsets: Tensor, eyes: Tensor, pose: HeadPose, grid: _Grid, decoder: _Inference
-    ) -> Iterator[Tensor]:
-        """Premultiplied rgb and alpha [4, 4h, 4w] of each frame of a batch."""
+    def _composites(
+        self, offsets: Tensor, eyes: Tensor, pose: HeadPose, grid: _Grid
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Low-resolution composite [1, 18, h, w] and code [1, 32] of each frame of a batch."""
         model = self.model
         with torch.inference_mode():
             codes = model.code(offsets, eyes)
@@ -166,10 +170,10 @@ class Portrait:
         for index, camera_from_head in enumerate(pose.camera_from_head):
             with torch.inference_mode():
                 one = slice(index, index + 1)
-                torso, alpha = model.torso(features[one], codes[one], latent[one], grid.xy)
+                torso, alpha = grid.torso(model, features[one], codes[one], latent[one])
                 head, opacity = grid.head(model, camera_from_head, codes[index], warps[index])
                 composite = layered(head, opacity, torso, alpha)
-                yield decoder(composite, codes[one], grid.draft)
+            yield composite, codes[one]
 
 
 @dataclass(frozen=True)
@@ -178,20 +182,31 @@ class _Grid:
 
     camera: Camera
     pixels: FloatArray
+    top: int
     xy: Tensor
     step: float
     stop: float
     draft: float
 
     @classmethod
-    def of(cls, config: PortraitConfig, quality: str) -> _Grid:
+    def of(cls, model: PortraitModel, quality: str) -> _Grid:
+        config = model.config
         low = config.low // 2 if quality == "draft" else config.low
         camera = config.camera.resized(low, low)
         y, x = np.meshgrid(np.arange(low), np.arange(low), indexing="ij")
         pixels = np.stack([x, y], -1).reshape(-1, 2).astype(np.float32) + 0.5
         step = config.step * (0.5 if quality == "high" else 1.0)
         stop = 1e-3 if quality == "high" else 1e-2
-        return cls(camera, pixels, picture_grid(low, low), step, stop, float(quality == "draft"))
+        top = min(int(float(model.torso_top) * low), low - 1)
+        xy = picture_grid(low, low)[:, 2 * top :].contiguous()
+        return cls(camera, pixels, top, xy, step, stop, float(quality == "draft"))
+
+    def torso(
+        self, model: PortraitModel, pose: Tensor, code: Tensor, latent: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Torso channels [1, 16, h, w] and alpha [1, 1, h, w], computed where torso can be."""
+        channels, alpha = model.torso(pose, code, latent, self.xy)
+        return F.pad(channels, (0, 0, self.top, 0)), F.pad(alpha, (0, 0, self.top, 0))
 
     def head(
         self, model: PortraitModel, camera_from_head: FloatArray, code: Tensor, warp: Tensor
@@ -204,60 +219,97 @@ class _Grid:
         return seen.channels.permute(2, 0, 1)[None], seen.opacity[None, None]
 
 
+def decoder_dtype() -> torch.dtype:
+    """bfloat16 where the processor has a matrix unit for it; elsewhere it is slower than float32."""
+    has_matrix_unit = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return torch.bfloat16 if has_matrix_unit else torch.float32
+
+
 class _Inference:
-    """The decoder in bfloat16 and channels-last, run only where the person is."""
+    """The decoder in its fastest form, run only where the person is; pictures of one frame at a time."""
 
     def __init__(self, model: PortraitModel) -> None:
-        decoder = copy.deepcopy(model.decoder).to(torch.bfloat16)
+        self._dtype = decoder_dtype()
+        self._native: NativeDecoder | None = None
+        if self._dtype == torch.float32 and NativeDecoder.available(model.decoder):
+            self._native = NativeDecoder(model.decoder)
+        decoder = copy.deepcopy(model.decoder).to(self._dtype)
         self._decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, composite: Tensor, code: Tensor, draft: float) -> Tensor:
-        """[1, 18, h, w] -> [4, 4h, 4w] float32, zero where nobody is."""
-        _, _, height, width = composite.shape
-        result = torch.zeros(4, SCALE * height, SCALE * width)
-        covered = composite[0, -2:].sum(0) > 1 / 512
-        rows, columns = covered.any(1).nonzero()[:, 0], covered.any(0).nonzero()[:, 0]
-        if len(rows) == 0:
-            return result
-        top, bottom = max(int(rows[0]) - EDGE, 0), min(int(rows[-1]) + 1 + EDGE, height)
-        left, right = max(int(columns[0]) - EDGE, 0), min(int(columns[-1]) + 1 + EDGE, width)
-        cut = composite[:, :, top:bottom, left:right].to(torch.bfloat16)
-        cut = cut.contiguous(memory_format=torch.channels_last)
-        decoded = self._decoder(cut, code.to(torch.bfloat16), draft)[0]
-        result[:, SCALE * top : SCALE * bottom, SCALE * left : SCALE * right] = decoded
-        return result
-
-
-def _fit_size(decoded: Tensor, size: int) -> Tensor:
-    """Bring [4, H, W] to [4, size, size]."""
-    height = decoded.shape[-1]
-    if height == size:
-        return decoded
-    if height % size == 0:
-        return F.avg_pool2d(decoded[None], height // size)[0]
-    shrink = height > size
-    return F.interpolate(decoded[None], (size, size), mode="bilinear", antialias=shrink, align_corners=False)[
-        0
-    ]
-
-
-def _planes(image: ByteArray) -> Tensor:
-    """uint8 [H, W, 3] -> float [3, H, W] in 0..255."""
-    return torch.from_numpy(image).permute(2, 0, 1).float().contiguous()
-
-
-def _finish(decoded: Tensor, background: Tensor | None) -> ByteArray:
-    """Premultiplied [4, H, W] in 0..1 -> uint8 rgba, or rgb over the background."""
-    with torch.inference_mode():
-        # What is nearly clear is clear, and no channel may be brighter than its alpha allows.
-        alpha = ((decoded[3:] - CLEAR) / (1 - 2 * CLEAR)).clamp(0.0, 1.0)
-        colour = torch.minimum(decoded[:3], alpha)
-        if background is not None:
-            picture = torch.addcmul(colour * 255.0, 1.0 - alpha, background)
+    def picture(
+        self, composite: Tensor, code: Tensor, draft: float, size: int, background: ByteArray | None
+    ) -> ByteArray:
+        """Decode [1, 18, h, w] and finish it as uint8 [size, size, 3 or 4]."""
+        height, width = composite.shape[2:]
+        top, bottom, left, right = _extent(composite[0, -2:].sum(0) > 1 / 512)
+        cut = composite[:, :, top:bottom, left:right]
+        whole = size == SCALE * height == SCALE * width
+        if self._native is not None:
+            decoded = self._native.decode(cut[0], code[0], draft)
+            if whole:
+                return paint(decoded, (top, left), (size, size), CLEAR, background)
+            pixels = decoded.planes().permute(1, 2, 0)
         else:
+            cut = cut.to(self._dtype).contiguous(memory_format=torch.channels_last)
+            pixels = self._decoder(cut, code.to(self._dtype), draft)[0].permute(1, 2, 0).float()
+        drawn = Decoded(pixels.contiguous(), SCALE * top, SCALE * left, SCALE * height, SCALE * width)
+        return drawn.resized(size).picture(background)
+
+
+def _extent(covered: Tensor) -> tuple[int, int, int, int]:
+    """Rows and columns (from, to) of the set pixels [h, w] and EDGE more."""
+    height, width = covered.shape
+    rows, columns = covered.any(1).nonzero()[:, 0], covered.any(0).nonzero()[:, 0]
+    if len(rows) == 0:
+        return 0, min(2 * EDGE, height), 0, min(2 * EDGE, width)
+    top, left = max(int(rows[0]) - EDGE, 0), max(int(columns[0]) - EDGE, 0)
+    return top, min(int(rows[-1]) + 1 + EDGE, height), left, min(int(columns[-1]) + 1 + EDGE, width)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Premultiplied rgb and alpha [h, w, 4] at (top, left) of an otherwise empty height x width picture."""
+
+    pixels: Tensor
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def resized(self, size: int) -> Decoded:
+        """The whole picture at another size."""
+        if self.height == size:
+            return self
+        full = torch.zeros(1, self.height, self.width, 4)
+        full[0, self.top : self.top + len(self.pixels), self.left : self.left + self.pixels.shape[1]] = (
+            self.pixels
+        )
+        planes = full.permute(0, 3, 1, 2)
+        if self.height % size == 0:
+            planes = F.avg_pool2d(planes, self.height // size)
+        else:
+            smooth = self.height > size
+            planes = F.interpolate(
+                planes, (size, size), mode="bilinear", antialias=smooth, align_corners=False
+            )
+        return Decoded(planes[0].permute(1, 2, 0).contiguous(), 0, 0, size, size)
+
+    def picture(self, background: ByteArray | None) -> ByteArray:
+        """uint8 rgba with straight alpha, or rgb over ``background``."""
+        # What is nearly clear is clear, and no channel may be brighter than its alpha allows.
+        alpha = ((self.pixels[..., 3:] - CLEAR) / (1 - 2 * CLEAR)).clamp_(0.0, 1.0)
+        colour = torch.minimum(self.pixels, alpha).clamp_(min=0.0)
+        place = (slice(self.top, self.top + len(alpha)), slice(self.left, self.left + alpha.shape[1]))
+        if background is None:
+            result = torch.zeros(self.height, self.width, 4, dtype=torch.uint8)
             colour = colour / alpha.clamp(min=1 / 64)
-            picture = torch.cat([colour, alpha]) * 255.0
-        return picture.add_(0.5).clamp_(0.0, 255.0).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+            colour[..., 3:] = alpha
+            result[place] = (colour * 255.0).add_(0.5).clamp_(0.0, 255.0).to(torch.uint8)
+            return result.numpy()
+        result = torch.from_numpy(background.copy())
+        over = torch.addcmul(colour[..., :3].mul(255.0).add_(0.5), 1.0 - alpha, result[place].float())
+        result[place] = over.clamp_(0.0, 255.0).to(torch.uint8)
+        return result.numpy()
 
 
 def _wide(array: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ from emogene.render.torso import TorsoConfig
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.training.render_frames import Frames, neutral_of, open_frames
 from emogene.training.render_patches import Patch, PatchSampler, RaySampler
-from emogene.training.render_space import fit_box, visual_hull
+from emogene.training.render_space import fit_box, torso_top, visual_hull
 from emogene.types import FloatArray
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,12 @@ def standard() -> RenderRecipe:
 
 def high() -> RenderRecipe:
     """About two hours on two cores."""
-    return RenderRecipe(warmup_steps=4000, joint_steps=40_000, max_frames=4500, critic_start=0.4)
+    return RenderRecipe(
+        warmup_steps=4000,
+        joint_steps=40_000,
+        max_frames=4500,
+        critic_start=0.4,
+    )
 
 
 def paper() -> RenderRecipe:
@@ -239,7 +244,7 @@ class PortraitTrainer:
         )
         self.model = PortraitModel(config, neutral, len(frames))
         seen = slice(0, frames.n_train)
-        self.model.fit(frames.landmarks[seen] - neutral, frames.pose[seen])
+        self.model.fit(frames.landmarks[seen] - neutral, frames.pose[seen], torso_top(frames))
         self.model.head.occupancy.restrict(visual_hull(frames, box, recipe.head.occupancy))
         self.offsets = torch.from_numpy(frames.windows - neutral)
         self.eyes = torch.from_numpy(frames.eyes)

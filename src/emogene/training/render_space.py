@@ -43,6 +43,14 @@ def fit_box(frames: Frames, n_probe: int = 40) -> HeadBox:
     return HeadBox((float(center[0]), float(center[1]), FRONT - half), half)
 
 
+def torso_top(frames: Frames, margin: float = 0.03) -> float:
+    """Share of the picture's height above which no training mask shows torso."""
+    rows = np.flatnonzero((frames.low_cover[: frames.n_train, :, :, 1] > 64).any((0, 2)))
+    if len(rows) == 0:
+        return 1.0
+    return float(np.clip(rows[0] / frames.low_cover.shape[1] - margin, 0.0, 1.0))
+
+
 def _on_plane(frames: Frames, frame: int, pixels: FloatArray) -> FloatArray:
     """Where rays through pixels [P, 2] meet the plane z = PLANE of head space, [P, 2]."""
     camera, pose = frames.camera, frames.pose[frame]
