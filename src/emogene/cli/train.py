@@ -48,8 +48,11 @@ def motion(
 
     from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
     from emogene.data.takes import TakeConfig
+    from emogene.evaluate.curves import curve_sheet
     from emogene.evaluate.motion import evaluate_motion, format_table, truths
     from emogene.features.prosody import prosody
+    from emogene.geometry.landmarks import lip_opening
+    from emogene.io.images import write_rgb
     from emogene.motion.vae import RECIPES
     from emogene.training.motion import fitting_expert, train_motion, training_recipe
 
@@ -69,9 +72,26 @@ def motion(
         scores = {f"{name}_r_opening": row["r_opening"] for name, row in rows.items()}
         return {"score": sum(errors) / len(errors), **scores} if errors else {}
 
+    def preview(model: MotionModel, folder: Path) -> None:
+        """Lip opening of one sentence per held-out speaker, truth and ours."""
+        first = {clip.speaker: clip for group in judged.values() for clip in group}
+        strips = [
+            (lip_opening(clip.offsets), lip_opening(model.generate(clip.features, clip.prosody)))
+            for clip in list(first.values())[:8]
+        ]
+        if strips:
+            write_rgb(folder / "lip-opening.png", curve_sheet(strips))
+
     expert = fitting_expert(sync, config.features)
     model = train_motion(
-        out, takes, replace(config, features=names[-1]), losses, loop, expert=expert, validate=validate
+        out,
+        takes,
+        replace(config, features=names[-1]),
+        losses,
+        loop,
+        expert=expert,
+        validate=validate,
+        preview=preview,
     )
     model.save(out / "model", trained_on=[str(path) for path in data])
     if judged:
