@@ -19,8 +19,8 @@ from emogene.render.decoder import INPUTS, SCALE, Decoder
 from emogene.render.native import binding
 from emogene.types import ByteArray
 
-WIDTH = 64
-"""Channels of every layer's output in the kernels."""
+MOST_CHANNELS = 128
+DECODED = 4 * SCALE**2
 PADDED_INPUTS = (INPUTS + 15) // 16 * 16
 WINOGRAD = (
     (1 / 4, 0, 0),
@@ -48,58 +48,61 @@ class Decoded:
 
 
 class NativeDecoder:
-    """A decoder ready for the kernels; keeps its pictures between calls, so not for several threads at once."""
+    """A decoder ready for the kernels; keeps its pictures between calls, so one thread at a time."""
 
     def __init__(self, decoder: Decoder) -> None:
-        if decoder.config.width != WIDTH:
-            raise ValueError(f"the kernels decode {WIDTH} channels, not {decoder.config.width}")
+        width = decoder.config.width
+        if not fits(decoder):
+            raise ValueError(f"the kernels decode with a multiple of 16 channels up to 128, not {width}")
         self._decoder = decoder
-        self._enter = transformed(decoder.enter.weight, (INPUTS,))
-        self._blocks = [transformed(block.weight, (WIDTH,)) for block in decoder.blocks]
-        self._leave = transformed(decoder.leave.weight, (WIDTH, INPUTS))
+        self._convolutions = [module for module in decoder.blocks if isinstance(module, torch.nn.Conv2d)]
+        self._enter = transformed(decoder.enter.weight, [INPUTS])
+        self._blocks = [transformed(block.weight, [width]) for block in self._convolutions]
+        self._leave = transformed(decoder.leave.weight, [width, INPUTS])
         self._pictures: tuple[Tensor, ...] = ()
 
     @staticmethod
     def available(decoder: Decoder) -> bool:
         """Whether this machine and decoder can use the kernels."""
-        on_cpu = decoder.enter.weight.device.type == "cpu"
-        return on_cpu and decoder.config.width == WIDTH and backends.kernels() is not None
+        return fits(decoder) and backends.kernels() is not None
 
     @torch.no_grad()
     def decode(self, composite: Tensor, code: Tensor, draft: float = 0.0) -> Decoded:
         """composite [18, h, w] and code [32] -> raw pixels; valid until the next call."""
         height, width = composite.shape[1:]
         rows, columns = (4 * ((size + 3) // 4) + 2 for size in (height, width))
-        inputs, first, second = self._buffers(rows, columns)
+        inputs, first, second, pixels = self._buffers(rows, columns)
         inputs[1 : 1 + height, 1 : 1 + width, :INPUTS] = composite.permute(1, 2, 0)
         flag = torch.tensor([draft])
-        biases = self._decoder.modulate(torch.cat([code, flag])).view(len(self._blocks) + 1, WIDTH)
+        biases = self._decoder.modulate(torch.cat([code, flag])).view(len(self._blocks) + 1, -1)
         size = (height, width, columns)
         enter_bias = biases[0] + self._decoder.enter.bias
         layers = [_layer([inputs], self._enter, enter_bias, first, size, hidden=True)]
         keep: list[Tensor] = [enter_bias]
-        for block, weight, bias in zip(self._decoder.blocks, self._blocks, biases[1:], strict=True):
+        for block, weight, bias in zip(self._convolutions, self._blocks, biases[1:], strict=True):
+            assert block.bias is not None
             keep.append(bias + block.bias)
             layers.append(_layer([first], weight, keep[-1], second, size, hidden=True, residual=True))
             first, second = second, first
         leave_bias = self._decoder.leave.bias
         assert leave_bias is not None
         keep.append(leave_bias.detach().contiguous())
-        layers.append(_layer([first, inputs], self._leave, keep[-1], second, size))
+        layers.append(_layer([first, inputs], self._leave, keep[-1], pixels, size))
         loaded = backends.kernels()
         assert loaded is not None
         array = (binding.ConvolutionStruct * len(layers))(*layers)
         loaded.call("eg_convolve", binding.thread_count(), ctypes.byref(array), ctypes.c_int64(len(layers)))
-        return Decoded(second, height, width)
+        return Decoded(pixels, height, width)
 
     def _buffers(self, rows: int, columns: int) -> tuple[Tensor, ...]:
-        """Zero-bordered pictures for the input and two layers; made anew only when the size changes.
+        """Zero-bordered pictures for the input, two layers and the result; remade when the size changes.
 
         Layers never write outside the picture's true height and width, so the excess is cleared when a
         smaller picture follows in buffers of the same size.
         """
         if not self._pictures or self._pictures[0].shape[:2] != (rows, columns):
-            sizes = (PADDED_INPUTS, WIDTH, WIDTH)
+            width = self._decoder.config.width
+            sizes = (PADDED_INPUTS, width, width, DECODED)
             self._pictures = tuple(torch.zeros(rows, columns, channels) for channels in sizes)
         for picture in self._pictures:
             picture[-5:].zero_()
@@ -107,8 +110,14 @@ class NativeDecoder:
         return self._pictures
 
 
-def transformed(weight: Tensor, groups: tuple[int, ...]) -> Tensor:
-    """[64, C, 3, 3] -> [36, inputs, 64]; the channels of each group of C padded to a multiple of 16."""
+def fits(decoder: Decoder) -> bool:
+    """Whether the decoder has a shape and place the kernels can take."""
+    width = decoder.config.width
+    return decoder.enter.weight.device.type == "cpu" and width % 16 == 0 and width <= MOST_CHANNELS
+
+
+def transformed(weight: Tensor, groups: list[int]) -> Tensor:
+    """[O, C, 3, 3] -> [36, inputs, O]; the channels of each group of C padded to a multiple of 16."""
     matrix = torch.tensor(WINOGRAD, dtype=torch.float64)
     spread = torch.einsum("ab,oibc,dc->adio", matrix, weight.detach().double(), matrix).flatten(0, 1)
     parts = [F.pad(part, (0, 0, 0, -part.shape[1] % 16)) for part in torch.split(spread, groups, dim=1)]
@@ -134,6 +143,7 @@ def _layer(
         height=height,
         width=width,
         row_pixels=row_pixels,
+        outputs=out.shape[2],
         weight=binding.address(weight),
         bias=binding.address(bias),
         out=binding.address(out),

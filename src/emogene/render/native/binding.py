@@ -24,6 +24,7 @@ STATUS = {
     2: "the sample step must lie in 1/400..1 of the cube",
     3: "this CPU or build lacks the instruction set",
     4: "threads must be in 1..64",
+    5: "a convolution takes at most 160 channels and makes at most 128, a multiple of 16",
 }
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class ConvolutionStruct(ctypes.Structure):
         ("in_", _pointer * 2),
         ("stride", _int64 * 2),
         ("used", _int64 * 2),
-        *((name, _int64) for name in ("height", "width", "row_pixels")),
+        *((name, _int64) for name in ("height", "width", "row_pixels", "outputs")),
         *((name, _pointer) for name in ("weight", "bias", "out")),
         ("hidden", ctypes.c_int32),
         ("residual", ctypes.c_int32),

@@ -1,4 +1,4 @@
-// 3 x 3 convolutions to 64 channels by Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications of the
+// 3 x 3 convolutions by Winograd's F(4 x 4, 3 x 3): a quarter of the multiplications of the
 // direct form (Lavin and Gray 2016). Pictures are channels-last with a border of one zero pixel.
 #pragma once
 #include "kernels.h"
@@ -7,14 +7,13 @@
 namespace emogene {
 namespace EG_NAMESPACE {
 
-constexpr int kOut = kConvOut, kPatch = 6, kCell = 4, kPositions = kPatch * kPatch;
+constexpr int kPatch = 6, kCell = 4, kPositions = kPatch * kPatch;
 constexpr int kBatch = 16;          // patches per pass over the weights
-constexpr int kMaxInputs = 96;
-constexpr int kGemmRows = 4, kGemmVectors = EG_LANES == 16 ? 4 : 2;
+constexpr int kGemmRows = 4;
 
 struct alignas(64) ConvScratch {
-  float input[kPositions * kBatch * kMaxInputs];
-  float output[kPositions * kBatch * kOut];
+  float input[kPositions * kBatch * kMostInputs];
+  float output[kPositions * kBatch * kMostOutputs];
 };
 
 static inline void input_transform(const vf* d, int step, vf* t, int t_step) {
@@ -57,30 +56,43 @@ static inline void transform_patches(const Convolution& conv, int64_t row, int64
   }
 }
 
-// output [kBatch][64] = input [kBatch][inputs] weight [inputs][64] of one position.
-static inline void multiply_patches(const float* input, int inputs, const float* weight, int count, float* output) {
-  for (int o = 0; o < kOut; o += kGemmVectors * L)
-    for (int p = 0; p < count; p += kGemmRows) {
-      vf sum[kGemmRows][kGemmVectors];
-      for (int i = 0; i < kGemmRows; i++)
-        for (int v = 0; v < kGemmVectors; v++) sum[i][v] = vf{};
-      for (int k = 0; k < inputs; k++) {
-        vf w[kGemmVectors];
-        for (int v = 0; v < kGemmVectors; v++) w[v] = load<vf>(weight + k * kOut + o + v * L);
-        for (int i = 0; i < kGemmRows; i++) {
-          const vf x = splat(input[(p + i) * inputs + k]);
-          for (int v = 0; v < kGemmVectors; v++) sum[i][v] += x * w[v];
-        }
+// V vectors of outputs of one position for `count` patches: output = input [..][inputs] weight [inputs][outputs].
+template <int V>
+static inline void multiply_strip(const float* input, int inputs, const float* weight, int outputs, int count,
+                                  float* output) {
+  for (int p = 0; p < count; p += kGemmRows) {
+    vf sum[kGemmRows][V];
+    for (int i = 0; i < kGemmRows; i++)
+      for (int v = 0; v < V; v++) sum[i][v] = vf{};
+    for (int k = 0; k < inputs; k++) {
+      vf w[V];
+      for (int v = 0; v < V; v++) w[v] = load<vf>(weight + k * outputs + v * L);
+      for (int i = 0; i < kGemmRows; i++) {
+        const vf x = splat(input[(p + i) * inputs + k]);
+        for (int v = 0; v < V; v++) sum[i][v] += x * w[v];
       }
-      for (int i = 0; i < kGemmRows; i++)
-        for (int v = 0; v < kGemmVectors; v++) store(output + (p + i) * kOut + o + v * L, sum[i][v]);
     }
+    for (int i = 0; i < kGemmRows; i++)
+      for (int v = 0; v < V; v++) store(output + (p + i) * outputs + v * L, sum[i][v]);
+  }
+}
+
+static inline void multiply_patches(const float* input, int inputs, const float* weight, int outputs, int count,
+                                    float* output) {
+  constexpr int kWide = EG_LANES == 16 ? 4 : 2;  // as many sums as registers hold
+  int o = 0;
+  for (; o + kWide * L <= outputs; o += kWide * L)
+    multiply_strip<kWide>(input, inputs, weight + o, outputs, count, output + o);
+  if (o + 3 * L <= outputs) multiply_strip<3>(input, inputs, weight + o, outputs, count, output + o), o += 3 * L;
+  if (o + 2 * L <= outputs) multiply_strip<2>(input, inputs, weight + o, outputs, count, output + o), o += 2 * L;
+  if (o + L <= outputs) multiply_strip<1>(input, inputs, weight + o, outputs, count, output + o);
 }
 
 static inline void finish_patch(const Convolution& conv, int64_t row, int64_t col, const float* products) {
-  for (int c = 0; c < kOut; c += L) {
+  const int outputs = (int)conv.outputs;
+  for (int c = 0; c < outputs; c += L) {
     vf m[kPositions], t[kPatch * kCell], y[kCell * kCell];
-    for (int k = 0; k < kPositions; k++) m[k] = load<vf>(products + k * kBatch * kOut + c);
+    for (int k = 0; k < kPositions; k++) m[k] = load<vf>(products + k * kBatch * outputs + c);
     for (int x = 0; x < kPatch; x++) output_transform(m + x, kPatch, t + x, kPatch);
     for (int r = 0; r < kCell; r++) output_transform(t + r * kPatch, 1, y + r * kCell, 1);
     const vf bias = load<vf>(conv.bias + c);
@@ -90,7 +102,7 @@ static inline void finish_patch(const Convolution& conv, int64_t row, int64_t co
         vf value = y[r * kCell + x] + bias;
         if (conv.hidden) value = vmax(value, 0.1f * value);
         if (conv.residual) value += load<vf>(conv.in[0] + pixel * conv.stride[0] + c);
-        store(conv.out + pixel * kOut + c, value);
+        store(conv.out + pixel * outputs + c, value);
       }
   }
 }
@@ -98,6 +110,7 @@ static inline void finish_patch(const Convolution& conv, int64_t row, int64_t co
 static void convolve(const Convolution* conv, void* scratch, int thread, int threads) {
   ConvScratch& s = *(ConvScratch*)scratch;
   const int inputs = (int)((conv->used[0] + 15) / 16 * 16 + (conv->used[1] + 15) / 16 * 16);
+  const int outputs = (int)conv->outputs;
   const int64_t rows = (conv->height + kCell - 1) / kCell, cols = (conv->width + kCell - 1) / kCell;
   for (int64_t row = thread; row < rows; row += threads)
     for (int64_t first = 0; first < cols; first += kBatch) {
@@ -107,9 +120,10 @@ static void convolve(const Convolution* conv, void* scratch, int thread, int thr
       for (int k = 0; k < kPositions; k++) {
         float* input = s.input + k * kBatch * inputs;
         for (int i = count * inputs; i < padded * inputs; i++) input[i] = 0.0f;
-        multiply_patches(input, inputs, conv->weight + k * inputs * kOut, padded, s.output + k * kBatch * kOut);
+        multiply_patches(input, inputs, conv->weight + k * inputs * outputs, outputs, padded,
+                         s.output + k * kBatch * outputs);
       }
-      for (int p = 0; p < count; p++) finish_patch(*conv, row, first + p, s.output + p * kOut);
+      for (int p = 0; p < count; p++) finish_patch(*conv, row, first + p, s.output + p * outputs);
     }
 }
 
@@ -119,7 +133,7 @@ static void paint(const Picture* picture, int thread, int threads) {
   const int depth = picture->background ? 3 : 4;
   for (int64_t y = thread; y < picture->height; y += threads)
     for (int64_t x = 0; x < picture->width; x++) {
-      const float* at = picture->decoded + ((y + 1) * picture->row_pixels + x + 1) * kOut;
+      const float* at = picture->decoded + ((y + 1) * picture->row_pixels + x + 1) * kDecoded;
       alignas(64) float colour[4][16];
       for (int i = 0; i < 16; i += L) {
         vf alpha = (load<vf>(at + 48 + i) - low) * scale;

@@ -86,7 +86,8 @@ struct Loss {
   float* opacity_out;                         // [R] or null
 };
 
-constexpr int kConvOut = 64;  // channels every convolution makes
+constexpr int kMostInputs = 160, kMostOutputs = 128;  // channels of a convolution
+constexpr int kDecoded = 64;  // channels of decoded pixels: 4 planes of 4 x 4
 
 // One 3 x 3 layer. Pictures: [4 ceil(h/4) + 2][row_pixels = 4 ceil(w/4) + 2][stride], border and excess zero.
 struct Convolution {
@@ -94,8 +95,9 @@ struct Convolution {
   int64_t stride[2];        // floats per pixel, a multiple of 16
   int64_t used[2];          // channels read, rounded up to 16 (the rest of them zero)
   int64_t height, width, row_pixels;
-  const float *weight, *bias;  // [36][inputs][64] transformed, [64]
-  float* out;               // [64] floats per pixel
+  int64_t outputs;          // channels made, a multiple of 16
+  const float *weight, *bias;  // [36][inputs][outputs] transformed, [outputs]
+  float* out;               // [outputs] floats per pixel
   int32_t hidden, residual; // leaky rectifier; add the first input
 };
 

@@ -22,7 +22,7 @@ namespace emogene {
 namespace {
 
 constexpr int kMaxThreads = 64;
-enum Status { kOk = 0, kBadFrame = 1, kBadStep = 2, kBadIsa = 3, kBadThreads = 4 };
+enum Status { kOk = 0, kBadFrame = 1, kBadStep = 2, kBadIsa = 3, kBadThreads = 4, kBadSize = 5 };
 enum Isa { kIsaPortable, kIsaAvx2, kIsaAvx512, kIsaAmx, kIsaCount };
 
 #if defined(EG_HAVE_X86)
@@ -335,6 +335,10 @@ EG_EXPORT int eg_convolve(int isa, int threads, const Convolution* layers, int64
   const Kernels* kernels = table(isa);
   if (!kernels) return kBadIsa;
   if (threads < 1 || threads > kMaxThreads) return kBadThreads;
+  for (int64_t i = 0; i < n_layers; i++) {
+    const int64_t inputs = (layers[i].used[0] + 15) / 16 * 16 + (layers[i].used[1] + 15) / 16 * 16;
+    if (inputs > kMostInputs || layers[i].outputs > kMostOutputs || layers[i].outputs % 16) return kBadSize;
+  }
   Buffer scratch(kernels->scratch_bytes * (size_t)threads);
   for (int64_t layer = 0; layer < n_layers; layer++)
     on_threads(*kernels, threads, [&](int t) {
