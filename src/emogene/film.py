@@ -19,6 +19,7 @@ import numpy as np
 
 from emogene.avatar import Avatar
 from emogene.emotion.grammar import parse_emotion
+from emogene.emotion.tags import has_tags, parse_tags
 from emogene.emotion.track import EmotionTrack
 from emogene.emotion.voice import asks_for_auto, track_from_voice
 from emogene.errors import UserError
@@ -59,8 +60,8 @@ class Film:
 def film(order: Film, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
     """Write the video and return what it took: seconds per stage, real-time factor, peak memory."""
     started = time.perf_counter()
-    track = _emotion(order)
     duration_s = probe_duration_s(order.audio)
+    track = _emotion(order, duration_s)
     if duration_s < SHORTEST_S:
         raise UserError(f"{order.audio} lasts {duration_s:.2f} s; at least {SHORTEST_S} s of sound is needed")
     avatar = Avatar.load(order.avatar)
@@ -98,8 +99,10 @@ def film(order: Film, progress: Callable[[int, int], None] | None = None) -> dic
     }
 
 
-def _emotion(order: Film) -> EmotionTrack:
-    """The track that --emotion describes, heard from the sound where it says auto."""
+def _emotion(order: Film, duration_s: float) -> EmotionTrack:
+    """The track that --emotion describes: an emotion, the spoken text with tags, or auto (heard)."""
+    if has_tags(order.emotion):
+        return parse_tags(order.emotion).track(duration_s=duration_s)
     if asks_for_auto(order.emotion):
         return track_from_voice(order.emotion, read_audio(order.audio))
     return parse_emotion(order.emotion)

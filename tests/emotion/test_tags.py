@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emogene.emotion.tags import parse_tags
+from emogene.emotion.tags import has_tags, parse_tags
 from emogene.errors import UserError
 
 
@@ -54,3 +54,9 @@ def test_any_text_parses_and_leaves_no_tag(text):
     tagged = parse_tags(text, strict=False)
     assert not any(face in tagged.text for face in "🙂😢")
     assert len(tagged.track(duration_s=3.0).keys) <= len(tagged.marks)
+
+
+def test_text_with_tags_is_told_from_an_emotion():
+    assert has_tags("[happy:0.7] I found it!")
+    assert has_tags('<express-as style="sad">no</express-as>')
+    assert not has_tags("0:happy, 2:🙂")

@@ -35,7 +35,8 @@ def speak(
         output: The mp4 to write (H.264 and AAC, 25 fps).
         avatar: Name of an avatar (`emogene avatars` lists them), or path of a bundle.
         emotion: A label (happy), a dose (happy:0.7), a mixture (happy:0.5+surprise:0.3), a timeline
-            (0:neutral, 2.5:happy:0.8, 6:sad), or a JSON file.
+            (0:neutral, 2.5:happy:0.8, 6:sad), a JSON or WebVTT file, the spoken text with tags
+            ("[happy:0.7] I found it! [sad] And lost it."), or auto:FOLDER (see `emogene train voice`).
         intensity: Factor on every dose, 0 to 1.5.
         seed: Same seed, same machine: same frames.
         size: Width and height of the video in pixels.

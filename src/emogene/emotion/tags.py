@@ -103,6 +103,11 @@ def parse_tags(text: str, *, strict: bool = True) -> TaggedText:
     return TaggedText(plain, tuple(sorted(marks.items())))
 
 
+def has_tags(text: str) -> bool:
+    """Whether a text holds words with tags, rather than an emotion alone."""
+    return any(found.group("emoji") is None for found in _TOKEN.finditer(text))
+
+
 def _token_doses(found: re.Match[str], strict: bool) -> tuple[float, ...] | None:
     """Doses that begin at a token; None: the token only disappears."""
     if found.group("emoji"):
