@@ -10,6 +10,7 @@ the mesh at 6 kB per frame.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,6 +41,8 @@ from emogene.io.images import read_mask, read_rgb, write_mask, write_rgb
 from emogene.io.tensors import load_arrays, save_arrays
 from emogene.io.video import read_video
 from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray
+
+logger = logging.getLogger(__name__)
 
 CAPTURE_VERSION = 1
 """Raise when a step's result changes, so that old work folders are not reused."""
@@ -82,8 +85,11 @@ def create_clip(
     survey_key = steps.run("survey", [CAPTURE_VERSION, source], lambda: _survey(steps, video))
     survey = Survey(**steps.facts("survey"))
     audio = _sound(video, survey)
+    report = judge(Path(video), survey, audio)
     if config.strict:
-        judge(Path(video), survey, audio).raise_errors()
+        report.raise_errors()
+    for finding in report.warnings:
+        logger.warning("%s: %s", finding.topic, finding.sentence)
     frames_key = steps.run(
         "frames",
         [survey_key, config.size_px],
