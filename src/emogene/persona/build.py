@@ -114,7 +114,7 @@ def build_kit(recipe: PersonaRecipe, sources: Sources) -> Kit:
         refs=np.repeat(index_of[skin_vertices][:, None], 3, 1).astype(np.int32),
         weights=np.tile(np.array([1, 0, 0], np.float32), (len(skin_vertices), 1)),
         offset_mm=np.zeros((len(skin_vertices), 3), np.float32),
-        texture=encode_texture(texture),
+        texture=encode_texture(texture, quality=95),
         occlusion=NOT_BAKED,
     )
     kit = Kit(

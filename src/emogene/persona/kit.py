@@ -69,8 +69,8 @@ class Kit:
             "joints_mm": np.stack([self.joint_head_mm, self.joint_neck_mm]),
             "landmark_vertices": self.landmark_vertices,
         }
-        # Units are sparse: keep only the vertices that move, in half precision (steps of 0.02 mm at most).
-        unit, vertex = np.nonzero(np.abs(self.units_mm).max(-1) > 2e-3)
+        # Units are sparse: keep only the vertices that move, in half precision (within 0.02 mm).
+        unit, vertex = np.nonzero(np.abs(self.units_mm).max(-1) > 0.01)
         arrays["units_index"] = np.stack([unit, vertex]).astype(np.uint16)
         arrays["units_mm"] = self.units_mm[unit, vertex].astype(np.float16)
         for name, part in self.parts.items():

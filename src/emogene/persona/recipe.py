@@ -30,6 +30,8 @@ class PersonaRecipe:
     brow_rgb: RGB = (0.20, 0.13, 0.09)
     lashes: str = "eyelashes01"
     eyes: str = "brownlight_eye.png"
+    eye_rgb: RGB = (1.0, 1.0, 1.0)
+    """Tint of the iris picture."""
     clothes: str = "female_casualsuit01"
     clothes_rgb: RGB = (0.20, 0.27, 0.38)
     skin_rgb: RGB = (0.80, 0.595, 0.485)
@@ -67,10 +69,11 @@ JONAS = PersonaRecipe(
     hair="short04",
     hair_rgb=(0.13, 0.11, 0.10),
     brow_rgb=(0.10, 0.07, 0.05),
-    eyes="brown_eye.png",
+    eyes="brownlight_eye.png",
+    eye_rgb=(0.52, 0.40, 0.33),
     clothes="male_casualsuit02",
     clothes_rgb=(0.34, 0.37, 0.33),
-    skin_rgb=(0.60, 0.42, 0.32),
+    skin_rgb=(0.57, 0.415, 0.33),
     lip_rgb=(0.54, 0.33, 0.29),
     stubble=0.5,
     background_rgb=(0.63, 0.60, 0.55),

@@ -38,7 +38,7 @@ _PASSES = (
     (1, ("brows", "lashes", "hair")),
 )
 # Brow and lash cards are thin hairs, never quite opaque.
-_SOLIDITY = {"brows": 0.92, "lashes": 0.70}
+_SOLIDITY = {"brows": 0.92, "lashes": 0.60}
 _LIPS_OPEN_MM = 26.0
 _SHADOW_SIZE, _BAKE_SIZE = 1024, 512
 
@@ -219,7 +219,7 @@ class Renderer:
         self._detail.use(2)
         self.context.enable(moderngl.BLEND)
         self.context.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
-        tints = {"hair": "hair_rgb", "brows": "brow_rgb", "clothes": "clothes_rgb"}
+        tints = {"hair": "hair_rgb", "brows": "brow_rgb", "clothes": "clothes_rgb", "eyes": "eye_rgb"}
         for blended, names in _PASSES:
             program["blended"].value = blended
             self._frame.depth_mask = not blended

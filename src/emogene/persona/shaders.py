@@ -105,7 +105,10 @@ void main() {
   float luma = dot(albedo, LUMA);
   if (kind == 1) {
     rough = 0.30; spec = 0.04; wrap = vec3(0.25, 0.16, 0.14);
+    // The white of the eye is bright in the picture: the tint is for the iris.
+    float iris = 1.0 - smoothstep(0.12, 0.35, luma);
     albedo = mix(albedo, vec3(luma), 0.30) * vec3(0.70, 0.66, 0.64);
+    albedo *= mix(vec3(1.0), linear(tint), iris);
   }
   if (kind == 2) {
     rough = 0.25; spec = 0.04; wrap = vec3(0.30, 0.25, 0.20);
@@ -118,7 +121,7 @@ void main() {
   if (kind == 4) {
     // Pictures of hair give its structure, the recipe its colour.
     rough = 0.5; spec = 0.02; wrap = vec3(0.25);
-    albedo = linear(tint) * mix(0.25, 1.0, smoothstep(0.0, 1.0, luma * gain)) * 1.1;
+    albedo = linear(tint) * mix(0.36, 1.0, smoothstep(0.0, 1.0, luma * gain)) * 1.05;
   }
   if (kind == 5) {
     rough = 0.9; spec = 0.006; wrap = vec3(0.08);

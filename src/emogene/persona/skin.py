@@ -246,10 +246,10 @@ def _spots(
 def _scalp(
     colour: Array, position: Array, landmarks: NDArray[np.float64], hair: NDArray[np.float64], rgb: RGB
 ) -> Array:
-    under = 1 / (1 + np.exp((_distance(position, hair, 16.0) - 4.0) / 1.2))
+    under = 1 / (1 + np.exp((_distance(position, hair, 16.0) - 3.0) / 1.5))
     brow_y = landmarks[17:27, 1].max()
     above = 1 / (1 + np.exp(-(position[..., 1] - brow_y - 22) / 4))
     behind = 1 / (1 + np.exp((position[..., 2] - landmarks[0, 2] + 2) / 3))
     high = 1 / (1 + np.exp(-(position[..., 1] - landmarks[2, 1]) / 4))
-    amount = (under * np.maximum(above, behind * high) * 0.85)[..., None]
-    return np.asarray(colour + amount * (_linear(rgb) * 0.55 - colour), np.float32)
+    amount = (under * np.maximum(above, behind * high) * 0.7)[..., None]
+    return np.asarray(colour + amount * (_linear(rgb) * 0.8 - colour), np.float32)
