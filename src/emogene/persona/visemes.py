@@ -7,7 +7,7 @@ and after it; neighbours overlap, which is coarticulation. Lip closures (p, b, m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -22,7 +22,7 @@ CHANNELS = (
     "rollLower", "rollUpper", "tongue", "shrugUpper", "jawForward",
 )  # fmt: skip
 CHANNEL = {name: index for index, name in enumerate(CHANNELS)}
-_JAW_CHANNELS = np.array([name in ("jawOpen", "mouthClose", "jawForward") for name in CHANNELS])
+JAW_CHANNELS = np.array([name in ("jawOpen", "mouthClose", "jawForward") for name in CHANNELS])
 _OPENING = [CHANNEL[name] for name in ("jawOpen", "upper", "lower")]
 _SHAPING = [CHANNEL[name] for name in ("mouthFunnel", "mouthPucker", "wide")]
 
@@ -104,7 +104,11 @@ class MouthStyle:
     """How one speaker articulates. The defaults are the average speaker."""
 
     target_scale: Reals | None = None
-    """[19, 13] factors on TARGETS; None: 1."""
+    """[19, 13] factors on the targets; None: 1."""
+    targets: Reals = field(default_factory=lambda: TARGETS)
+    """[19, 13]"""
+    dominance: Reals = field(default_factory=lambda: DOMINANCE)
+    """[19, 4]"""
     decay_scale: float = 1.0
     """Below 1: more coarticulation (mumbled), above 1: crisper."""
     gain: float = 1.0
@@ -144,8 +148,8 @@ def articulate(
     fine = gaussian_filter1d(_pull(segments, targets, fine_s, style), style.smoothing_s * RATE_HZ, axis=0)
     step = RATE_HZ // FPS
     channels = fine[: n_frames * step : step].copy()
-    closure = _contact(segments, "PP", frame_s, plateau=0.32, fall_s=0.028)
-    friction = _contact(segments, "FF", frame_s, plateau=0.30, fall_s=0.030)
+    closure = contact(segments, "PP", frame_s)
+    friction = contact(segments, "FF", frame_s)
     _enforce_contacts(channels, closure, friction)
     return Articulation(channels.astype(np.float32), closure.astype(np.float32), friction.astype(np.float32))
 
@@ -162,15 +166,20 @@ def speech_energy(samples: Reals, rate_hz: int) -> Reals:
     return np.asarray(np.clip(rms / reference, 0, 1.3), np.float32)
 
 
+def vowel_effort(loudness: Reals) -> Reals:
+    """How far a vowel of this relative loudness reaches for its target."""
+    return np.asarray(np.clip(0.84 + 0.23 * loudness, 0.8, 1.12))
+
+
 def _segment_targets(segments: VisemeSegments, energy: Reals, gain: Reals, style: MouthStyle) -> Reals:
     """Channel targets [K, 13] of each segment, scaled by loudness, gain and style."""
     viseme = segments.viseme
-    targets = TARGETS[viseme].copy()
+    targets = style.targets[viseme].copy()
     if style.target_scale is not None:
         targets *= style.target_scale[viseme]
     at = np.clip((segments.centre_s * RATE_HZ).astype(int), 0, max(len(energy) - 1, 0))
     loudness = energy[at] if len(energy) else np.ones(len(viseme))
-    effort = np.where(IS_VOWEL[viseme], np.clip(0.84 + 0.23 * loudness, 0.8, 1.12), 1.0)
+    effort = np.where(IS_VOWEL[viseme], vowel_effort(loudness), 1.0)
     free = ~np.isin(viseme, [VISEME["sil"], VISEME["PP"], VISEME["FF"]])
     size = np.where(free, gain * style.gain, 1.0)
     targets[:, _OPENING] *= (size * np.where(free, effort, 1.0))[:, None]
@@ -180,7 +189,7 @@ def _segment_targets(segments: VisemeSegments, energy: Reals, gain: Reals, style
 
 def _pull(segments: VisemeSegments, targets: Reals, time_s: Reals, style: MouthStyle) -> Reals:
     """Dominance-weighted mean of the targets, [N, 13] at the times [N]."""
-    dominance = DOMINANCE[segments.viseme]
+    dominance = style.dominance[segments.viseme]
     offset = time_s - segments.centre_s[:, None]
     # The core of a segment is 60 % of it, of a long one all but its outer 60 ms: a pause shuts the mouth.
     half = np.maximum(0.3 * segments.duration_s, segments.duration_s / 2 - 0.06)[:, None]
@@ -188,16 +197,15 @@ def _pull(segments: VisemeSegments, targets: Reals, time_s: Reals, style: MouthS
     decay = np.where(offset < 0, dominance[:, 2:3], dominance[:, 3:4]) * style.decay_scale
     weight = np.exp(-((decay * outside) ** 1.15))
     channels = np.empty((len(time_s), len(CHANNELS)))
-    for columns, strength in ((~_JAW_CHANNELS, dominance[:, 0]), (_JAW_CHANNELS, dominance[:, 1])):
+    for columns, strength in ((~JAW_CHANNELS, dominance[:, 0]), (JAW_CHANNELS, dominance[:, 1])):
         pull = weight * strength[:, None]
         channels[:, columns] = (pull.T @ targets[:, columns]) / (pull.sum(0)[:, None] + 1e-3)
     return channels
 
 
-def _contact(
-    segments: VisemeSegments, viseme: str, frame_s: Reals, *, plateau: float, fall_s: float
-) -> Reals:
-    """Degree of contact [T]: 1 within the segment's core, Gaussian fall outside."""
+def contact(segments: VisemeSegments, viseme: str, frame_s: Reals) -> Reals:
+    """Degree of contact [T] of PP (lips) or FF (lip and teeth): 1 in the core, then a Gaussian fall."""
+    plateau, fall_s = {"PP": (0.32, 0.028), "FF": (0.30, 0.030)}[viseme]
     chosen = segments.viseme == VISEME[viseme]
     if not chosen.any():
         return np.zeros(len(frame_s))
