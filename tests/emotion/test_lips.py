@@ -62,6 +62,15 @@ def test_windows_agree():
     np.testing.assert_allclose(part[REACH_FRAMES:-REACH_FRAMES], whole[50 : 120 - REACH_FRAMES], atol=1e-6)
 
 
+def test_a_pout_leaves_speech_its_openings():
+    neutral = mouth(SPEECH)
+    pout = neutral.copy()
+    pout[:, LOWER, 1] += 0.07
+    kept = gap(keep_contacts(neutral, pout))
+    np.testing.assert_allclose(kept[:5], 0.6 * 0.08, atol=1e-6)
+    assert np.abs(kept[9:11]).max() < 0.003
+
+
 def test_lips_do_not_pass_through_each_other():
     neutral = mouth(SPEECH)
     pout = neutral.copy()

@@ -25,6 +25,8 @@ _SHUT = (0.10, 0.35)
 """Share of the widest opening nearby at which lips are surely shut, and surely not."""
 _ON_TEETH = (0.30, 0.60)
 """The same for the lower lip's way down to f and v, which stay further open than p, b, m."""
+_LEAST_OPENING = 0.6
+"""Share of speech's own opening that an emotion leaves at least."""
 _PARTED = (0.012, 0.030)
 """Openings nearby (canonical units) at which speech begins to be assumed, and is certain."""
 
@@ -45,6 +47,8 @@ def keep_contacts(neutral: FloatArray, emotional: FloatArray) -> FloatArray:
     _move(result, _LOWER_LIP, fallen * np.maximum(shut, touching))
     apart = np.maximum(_gap(result) - np.maximum(gap, 0.0), 0.0) * (_gap(result) > gap)
     _move(result, _UPPER_LIP, -apart * shut)
+    # A pout may lower the voice of the lips, not silence it.
+    _move(result, _LOWER_LIP, -np.maximum(_LEAST_OPENING * gap - np.maximum(_gap(result), 0.0), 0.0))
     return part_lips(neutral, result)
 
 
