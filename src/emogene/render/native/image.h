@@ -17,7 +17,40 @@ struct alignas(64) TileScratch {
   ColourScratch colour;
 };
 
-static void start_tile(const Image& image, int64_t row, int64_t col, TileScratch& s) {
+struct Bounds {
+  float low[3], high[3];  // of the cells set in the observed-space mask, in cube coordinates
+};
+
+static Bounds mask_bounds(const uint8_t* mask) {
+  int low[3] = {kCoarse, kCoarse, kCoarse}, high[3] = {0, 0, 0};
+  for (int i = 0; i < kCoarse * kCoarse * kCoarse; i++) {
+    if (!mask[i]) continue;
+    const int at[3] = {i % kCoarse, i / kCoarse % kCoarse, i / (kCoarse * kCoarse)};
+    for (int k = 0; k < 3; k++) {
+      low[k] = at[k] < low[k] ? at[k] : low[k];
+      high[k] = at[k] + 1 > high[k] ? at[k] + 1 : high[k];
+    }
+  }
+  Bounds bounds;
+  for (int k = 0; k < 3; k++) bounds.low[k] = (float)low[k] / kCoarse, bounds.high[k] = (float)high[k] / kCoarse;
+  return bounds;
+}
+
+// First candidate, and end, of a ray inside the bounds; the candidates' grid stays that of the whole cube.
+static inline Interval clip_to(const Bounds& bounds, const float* o, const float* d, float step, Interval span) {
+  float near = span.near, far = span.far;
+  for (int k = 0; k < 3; k++) {
+    const float direction = __builtin_fabsf(d[k]) < 1e-9f ? 1e-9f : d[k];
+    const float a = (bounds.low[k] - o[k]) / direction, b = (bounds.high[k] - o[k]) / direction;
+    near = (a < b ? a : b) > near ? (a < b ? a : b) : near;
+    far = (a > b ? a : b) < far ? (a > b ? a : b) : far;
+  }
+  const float skipped = (near - span.near) / step - 1.0f;
+  const float first = skipped > 0.0f && skipped < 1e6f ? (float)(int)skipped : 0.0f;
+  return {span.near + step * (first + 0.5f), far < span.far ? far + step : span.far};
+}
+
+static void start_tile(const Image& image, const Bounds& bounds, int64_t row, int64_t col, TileScratch& s) {
   for (int r = 0; r < kTileRays; r++) {
     const int64_t y = row + r / kTile, x = col + r % kTile;
     float d[3] = {0.0f, 0.0f, 1.0f};
@@ -25,11 +58,12 @@ static void start_tile(const Image& image, int64_t row, int64_t col, TileScratch
     if (y < image.height && x < image.width) {
       for (int k = 0; k < 3; k++) d[k] = image.directions[3 * (y * image.width + x) + k];
       span = cube_interval(image.origin, d);
+      if (span.near < span.far) span = clip_to(bounds, image.origin, d, image.step, span);
     }
     const float* o = image.origin;
     for (int k = 0; k < 3; k++) s.d[k][r] = d[k];
     s.past[r] = (0.5f - o[0]) * d[0] + (0.5f - o[1]) * d[1] + (0.5f - o[2]) * d[2];
-    s.t[r] = span.near + 0.5f * image.step;
+    s.t[r] = span.near;
     s.far[r] = span.far;
     s.left[r] = 1.0f;
     s.depth[r] = s.depth_sq[r] = 0.0f;
@@ -104,12 +138,13 @@ static void render_image(const Field* field, const Image* image, void* scratch, 
   TileScratch& s = *(TileScratch*)scratch;
   Chunk& c = s.base.chunk;
   s.base.mlp.prepare(*field);
+  const Bounds bounds = mask_bounds(image->mask);
   const int64_t across = (image->width + kTile - 1) / kTile, down = (image->height + kTile - 1) / kTile;
   for (;;) {
     const int64_t tile = __atomic_fetch_add(image->next_tile, 1, __ATOMIC_RELAXED);
     if (tile >= across * down) break;
     const int64_t row = tile / across * kTile, col = tile % across * kTile;
-    start_tile(*image, row, col, s);
+    start_tile(*image, bounds, row, col, s);
     for (;;) {
       c.n = 0;
       for (int first = 0; first < kTileRays; first += L) march_packet(*field, *image, first, s);
