@@ -51,6 +51,9 @@ from emogene.types import FloatArray
 
 log = logging.getLogger(__name__)
 
+FAINT = 2.0
+"""Density per cube length that covers 3 % over one occupancy cell: below it a cell counts as empty."""
+
 Report = Callable[[str, int, int, float], None]
 """Called with (stage, done, in all, seconds left)."""
 
@@ -193,6 +196,7 @@ def train_portrait(
     trainer.recipe = recipe
     trainer.warm_up(out / "warmup", report)
     trainer.join(out / "joint", out / "preview.png", report)
+    trainer.settle()
     portrait = trainer.portrait()
     with atomic_folder(out / "portrait") as folder:
         portrait.save(folder)
@@ -245,7 +249,9 @@ class PortraitTrainer:
         self.model = PortraitModel(config, neutral, len(frames))
         seen = slice(0, frames.n_train)
         self.model.fit(frames.landmarks[seen] - neutral, frames.pose[seen], torso_top(frames))
-        self.model.head.occupancy.restrict(visual_hull(frames, box, recipe.head.occupancy))
+        occupancy = self.model.head.occupancy
+        occupancy.restrict(visual_hull(frames, box, recipe.head.occupancy))
+        occupancy.threshold, occupancy.decay = FAINT, 0.8
         self.offsets = torch.from_numpy(frames.windows - neutral)
         self.eyes = torch.from_numpy(frames.eyes)
         self.poses = torch.from_numpy(frames.pose)
@@ -255,7 +261,22 @@ class PortraitTrainer:
         self.perceptual = _perceptual() if recipe.perceptual_weight > 0 else None
 
     def portrait(self) -> Portrait:
+        """The model as it is, ready to render."""
         return Portrait(self.model.eval(), self.frames.background)
+
+    @torch.no_grad()
+    def settle(self, n_frames: int = 24) -> None:
+        """Keep only the cells that hold density in some frame: rays then skip the air before the face."""
+        head, occupancy = self.model.head, self.model.head.occupancy
+        highest = torch.zeros_like(occupancy.density)
+        frames = np.linspace(0, self.frames.n_train - 1, min(n_frames, self.frames.n_train))
+        for code in self.codes(torch.from_numpy(frames.round().astype(np.int64))):
+            index, points = occupancy.candidates(1.0)
+            flat = highest.view(-1)
+            flat[index] = torch.maximum(flat[index], head.density(points, code))
+        near = F.max_pool3d(highest[None, None], 3, 1, 1)[0, 0] > 2 * FAINT
+        occupancy.density.copy_(highest)
+        occupancy.cells.copy_(near & (occupancy.allowed > 0))
 
     # Warm-up: the field on rays
 
@@ -351,8 +372,8 @@ class PortraitTrainer:
         draft = bool(rng.random() < recipe.draft_share)
         patch = self.patches.draw(rng, draft)
         codes = self.codes(patch.frames, rng)
-        if index % 32 == 0:
-            self.model.head.update_occupancy(codes.detach(), 0.25)
+        if index % 16 == 0:
+            self.model.head.update_occupancy(codes.detach(), 0.5)
         composite, extras = self._composite(patch, codes, rng)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
         decoded = self.model.decoder(composite, codes, float(draft))
