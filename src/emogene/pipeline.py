@@ -27,7 +27,7 @@ from emogene.features.extractor import SpeechFeatures, load_extractor
 from emogene.features.prosody import ProsodyStream
 from emogene.motion.model import MotionModel, load_motion
 from emogene.motion.project import Projector
-from emogene.pose.eyelids import apply_eyes, with_emotion
+from emogene.pose.eyelids import apply_eyes, shut_share, with_emotion
 from emogene.pose.sampler import PoseSampler
 from emogene.pose.style import PoseStyle
 from emogene.render.code import WINDOW
@@ -82,6 +82,7 @@ class Session:
         self.seconds: dict[str, float] = defaultdict(float)
         self._speech = _Tail(self.stages.extractor.stream())
         self._prosody = _Tail(ProsodyStream())
+        self._shut_share = shut_share(avatar.identity)
         self._seen: tuple[Motion, HeadPose] | None = None
         self._n_samples, self._next, self._ended = 0, 0, False
 
@@ -166,7 +167,7 @@ class Session:
             rhythm = self._prosody.window(2 * first, 2 * last)
             pose, eyes = stages.pose.sample(rhythm, weights[inside], start_frame=first)
             neutral_face = self.avatar.identity.neutral_cano
-            offsets = apply_eyes(offsets, neutral_face, eyes)
+            offsets = apply_eyes(offsets, neutral_face, eyes, self._shut_share)
             eyes = with_emotion(eyes, emotional.eyes_delta[inside])
         return Motion(neutral_face + offsets, eyes), pose
 

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 
 from emogene.geometry.landmarks import eye_opening
-from emogene.pose.eyelids import apply_eyes, with_emotion
+from emogene.pose.eyelids import apply_eyes, shut_share, with_emotion
 from emogene.pose.eyes import BLINK_MEMORY, blink_shape, gaze_target, lid_closing
+from emogene.types import Identity
 
 
 def face():
@@ -26,6 +28,18 @@ def test_the_gap_is_openness_times_what_it_was():
     assert set(moved) <= {37, 38, 40, 41, 43, 44, 46, 47}
     # the upper lid does most of the way
     assert -offsets[1, 43, 1] > 3 * offsets[1, 47, 1]
+
+
+def test_a_tracked_person_shuts_as_far_as_the_tracker_showed():
+    shut = np.zeros((1, 4), np.float32)
+    bank = np.zeros((200, 68, 3), np.float32)
+    bank[:10, [37, 38, 43, 44], 1] = -0.075  # blinks: the gap falls from .1 to .025
+    empty = np.zeros((68, 3), np.float32)
+    person = Identity(face(), empty, empty, empty, bank)
+    assert shut_share(person) == pytest.approx(0.25, abs=1e-4)
+    offsets = apply_eyes(np.zeros((1, 68, 3), np.float32), face(), shut, shut_share(person))
+    np.testing.assert_allclose(eye_opening(face() + offsets), 0.025, atol=1e-4)
+    assert shut_share(Identity(face(), empty, empty, empty, bank[:0])) == 0
 
 
 def test_blinks_and_emotion_multiply():

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from emogene.types import FloatArray
+from emogene.geometry.landmarks import eye_opening
+from emogene.types import FloatArray, Identity
 
 UPPER_LIDS = (37, 38, 43, 44)
 LOWER_LIDS = (41, 40, 47, 46)
@@ -18,7 +19,9 @@ MEETING_HEIGHT = 0.18
 WIDEST = 1.8
 
 
-def apply_eyes(offsets: FloatArray, neutral_cano: FloatArray, eyes: FloatArray) -> FloatArray:
+def apply_eyes(
+    offsets: FloatArray, neutral_cano: FloatArray, eyes: FloatArray, shut_share: float = 0.0
+) -> FloatArray:
     """Move the lids so that each gap becomes openness times what it is.
 
     Args:
@@ -26,6 +29,7 @@ def apply_eyes(offsets: FloatArray, neutral_cano: FloatArray, eyes: FloatArray) 
         neutral_cano: [68, 3] of the person.
         eyes: [T, 4] eye stream; only the openness columns are used. Give the blink's openness alone: what
             the emotion does to the lids is in ``offsets`` already.
+        shut_share: share of the gap that is left at openness 0, see the function of that name.
 
     Returns:
         [T, 68, 3] offsets with lids.
@@ -33,10 +37,24 @@ def apply_eyes(offsets: FloatArray, neutral_cano: FloatArray, eyes: FloatArray) 
     points = np.asarray(offsets, np.float32) + neutral_cano
     upper, lower = points[:, UPPER_LIDS], points[:, LOWER_LIDS]
     openness = np.clip(eyes[:, _EYE_OF_PAIR], 0.0, WIDEST)[:, :, None]
+    openness = np.where(openness < 1.0, shut_share + (1.0 - shut_share) * openness, openness)
     meeting = lower + MEETING_HEIGHT * (upper - lower)
     points[:, UPPER_LIDS] = meeting + openness * (upper - meeting)
     points[:, LOWER_LIDS] = meeting + openness * (lower - meeting)
     return np.asarray(points - neutral_cano, np.float32)
+
+
+def shut_share(identity: Identity) -> float:
+    """Share of the lid gap that the landmarks of this person's shut eyes still show.
+
+    Exact landmarks shut to 0; a tracker leaves about a quarter of the gap, and a portrait learned from it
+    must be driven by what it has seen.
+    """
+    if len(identity.bank) == 0:
+        return 0.0
+    gap = eye_opening(identity.neutral_cano + identity.bank).mean(-1)
+    neutral = float(eye_opening(identity.neutral_cano).mean())
+    return float(np.clip(np.quantile(gap, 0.01) / max(neutral, 1e-6), 0.0, 0.35))
 
 
 def with_emotion(eyes: FloatArray, eyes_delta: FloatArray) -> FloatArray:
