@@ -30,7 +30,7 @@ MEMORY = 75
 """Frames of prosody and emotion that the present depends on (3 s)."""
 NOD_RAD = 0.10
 """Pitch of a full accent."""
-IDLE_HEAD = 0.35
+IDLE_HEAD = 0.5
 """Size of head movement in silence, as a share of that in speech."""
 IDLE_GAZE = 1.15
 BREATH_HZ = 0.25
@@ -38,6 +38,8 @@ BREATH_RAD, BREATH_UNITS = 0.0035, 0.006
 COUNTER_TURN = (0.8, 0.6)
 """Share of the head's yaw and pitch that the eyes turn back (vestibulo-ocular reflex)."""
 _SWAY_HZ = (0.45, 0.35, 0.35)
+_MICRO_HZ, _MICRO_RAD = 1.3, 0.003
+"""No muscle holds a head quite still."""
 _DRIFT_HZ = 0.25
 _SPEECH_LOUDNESS = (0.22, 0.42)
 """Loudness (``features.prosody``) of a noisy room, and of somebody surely speaking."""
@@ -127,7 +129,9 @@ class PoseSampler:
         # A recorded head that hardly moved was not filmed from the sides: stay near what it showed.
         sd = np.clip(self.bank.euler_sd, 0.4 * TYPICAL_EULER_SD, 1.3 * TYPICAL_EULER_SD)
         sway = np.stack([smooth(self.seed, key, start, stop, rate) for key, rate in enumerate(_SWAY_HZ)], 1)
-        euler = sway * sd * amplitude[:, None] + style.tilt * by_emotion(HEAD_TILT_RAD, doses)
+        micro = np.stack([smooth(self.seed, 7 + axis, start, stop, _MICRO_HZ) for axis in range(3)], 1)
+        euler = sway * sd * amplitude[:, None] + style.head * _MICRO_RAD * micro
+        euler += style.tilt * by_emotion(HEAD_TILT_RAD, doses)
         nod = np.clip(accent, -0.3, 0.6) * speech * by_emotion(NOD_STRENGTH, doses)
         euler[:, 0] += NOD_RAD * style.nods * nod + BREATH_RAD * style.idle * self._breath(start, stop)
         limit = np.clip(3.5 * self.bank.euler_sd, 0.12, _LARGEST_TURN_RAD)
