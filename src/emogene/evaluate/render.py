@@ -69,7 +69,7 @@ def evaluate_render(
     low = portrait.model.config.low
     with tempfile.TemporaryDirectory(prefix="emogene-") as scratch:
         frames = open_frames(clip, Path(scratch), low=low, max_frames=clip.n_frames)
-        chosen = np.arange(frames.n_train, len(frames))[:max_frames]
+        chosen = frames.tested[:max_frames]
         real = [np.array(frames.rgb[frame]) for frame in chosen]
         ours = rendered(portrait, frames, chosen, quality)
         closest = [np.array(frames.rgb[index]) for index in nearest(frames, chosen)]

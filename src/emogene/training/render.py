@@ -65,6 +65,8 @@ class RenderRecipe:
     low: int = 128
     """Edge of the feature picture; the portrait is made at four times that."""
     max_frames: int = 2000
+    hold_out: bool = True
+    """Leave the last 1/11 of the frames for testing."""
     warmup_steps: int = 1500
     warmup_rays: int = 8192
     warmup_frames: int = 8
@@ -79,7 +81,7 @@ class RenderRecipe:
     step: float = 1 / 72
     """Ray sample distance, cube lengths."""
     edge_weight: float = 1.0
-    texture_weight: float = 0.03
+    texture_weight: float = 0.0
     perceptual_weight: float = 0.08
     perceptual_every: int = 2
     """Steps between uses of the perceptual loss, which costs as much as the field."""
@@ -188,6 +190,7 @@ def train_portrait(
         out / "frames",
         low=recipe.low,
         max_frames=recipe.max_frames,
+        hold_out=recipe.hold_out,
         progress=None if report is None else lambda done, total: report("frames", done, total, 0.0),
     )
     neutral = neutral_of(clip) if neutral_cano is None else neutral_cano

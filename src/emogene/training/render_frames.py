@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emogene.errors import UserError
 from emogene.geometry.landmarks import MOUTH
@@ -53,6 +54,11 @@ class Frames:
         return len(self.index)
 
     @property
+    def tested(self) -> NDArray[np.int64]:
+        """Frames for previews and scores: the last 1/11."""
+        return np.arange(len(self) - max(1, len(self) // HELD_OUT), len(self))
+
+    @property
     def landmarks(self) -> FloatArray:
         """[N, 68, 3] at the frame itself."""
         return self.windows[:, -1]
@@ -82,7 +88,13 @@ def neutral_of(clip: Clip) -> FloatArray:
 
 
 def open_frames(
-    clip: Clip, folder: Path, *, low: int, max_frames: int, progress: Callable[[int, int], None] | None = None
+    clip: Clip,
+    folder: Path,
+    *,
+    low: int,
+    max_frames: int,
+    hold_out: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Frames:
     """Map the clip's pictures, decoding them into ``folder`` unless that was done before.
 
@@ -91,11 +103,13 @@ def open_frames(
         folder: where the decoded pictures lie.
         low: edge of the small pictures; the large ones have four times that.
         max_frames: at most so many frames are used, spread evenly.
+        hold_out: False trains on all frames; the last ones are then shown in previews all the same.
         progress: called with (frames done, frames in all).
     """
     if clip.camera is None or "pose" not in clip.arrays:
         raise UserError(f"{clip.folder} has no head pose and camera; make the clip with `emogene create`")
-    usable = np.flatnonzero(clip.valid)
+    # A clip may hold pictures of every third frame only: its arrays are whole all the same.
+    usable = np.array([i for i in np.flatnonzero(clip.valid) if clip.frame_path(int(i)).exists()], np.int64)
     if len(usable) < HELD_OUT:
         raise UserError(f"{clip.folder} shows a face in {len(usable)} frames; the portrait needs more video")
     if len(usable) > max_frames:
@@ -117,7 +131,7 @@ def open_frames(
         pose=np.asarray(clip.arrays["pose"], np.float32)[usable],
         camera=clip.camera.resized(size, size),
         background=resize(plate, size, size),
-        n_train=n - max(1, n // HELD_OUT),
+        n_train=n - max(1, n // HELD_OUT) if hold_out else n,
     )
 
 

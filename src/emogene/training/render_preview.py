@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emogene.evaluate.images import psnr, sharpness, ssim
 from emogene.evaluate.render import contact_sheet, face_box, mouth_box
@@ -29,7 +30,7 @@ def shown(portrait: Portrait, frames: Frames, chosen: np.ndarray) -> list[ByteAr
 
 def scores(portrait: Portrait, frames: Frames, count: int = 6) -> dict[str, float]:
     """Means over held-out frames: face and mouth PSNR, SSIM, sharpness relative to the real frames."""
-    chosen = np.linspace(frames.n_train, len(frames) - 1, count).round().astype(int)
+    chosen = _some(frames, count)
     size = frames.rgb.shape[1]
     rows = []
     for frame, ours in zip(chosen, shown(portrait, frames, chosen), strict=True):
@@ -50,5 +51,11 @@ def scores(portrait: Portrait, frames: Frames, count: int = 6) -> dict[str, floa
 
 def write_sheet(path: Path, portrait: Portrait, frames: Frames, count: int = 3) -> None:
     """Rows of held-out frames: real, ours, difference, and both mouths enlarged."""
-    chosen = np.linspace(frames.n_train, len(frames) - 1, count).round().astype(int)
+    chosen = _some(frames, count)
     write_rgb(path, contact_sheet(frames, chosen, shown(portrait, frames, chosen)), 92)
+
+
+def _some(frames: Frames, count: int) -> NDArray[np.int64]:
+    tested = frames.tested
+    places = np.linspace(0, len(tested) - 1, min(count, len(tested)))
+    return np.asarray(tested[places.round().astype(int)], np.int64)
