@@ -213,8 +213,7 @@ class _Job:
         audio = read_audio(self.out / "frames.wav")
         face = canonical_face(self.load_track())
         offset = measure_offset(audio, face.landmarks_cano)
-        known = offset is not None and offset.is_known
-        frames = offset.frames if offset is not None and known and abs(offset.frames) > 1 else 0
+        frames = offset.frames if offset is not None and offset.is_known else 0
         write_wav(self.out / "audio.wav", delayed(audio, frames))
         return {} if offset is None else {"audio_offset_frames": offset.frames, "sync": offset.confidence}
 

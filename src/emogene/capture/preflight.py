@@ -33,7 +33,7 @@ STILL_CAMERA = 2.0
 """Change of the picture's upper corners between looks (grey levels) that codecs and light alone cause."""
 TURNED, TURNED_SHARE = 0.5, 0.15
 SILENT_DB, QUIET_DB = -60.0, -42.0
-MAX_OFFSET_S = 0.06
+MAX_OFFSET_S = 0.05
 SYNC_SECONDS = 16.0
 """Length of the beginning whose lips are compared with the sound."""
 
