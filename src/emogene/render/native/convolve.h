@@ -10,10 +10,11 @@ namespace EG_NAMESPACE {
 constexpr int kPatch = 6, kCell = 4, kPositions = kPatch * kPatch;
 constexpr int kBatch = 16;          // patches per pass over the weights
 constexpr int kGemmRows = 4;
+constexpr int kSkew = 16;           // keeps the 36 positions of a patch out of one cache set
 
 struct alignas(64) ConvScratch {
-  float input[kPositions * kBatch * kMostInputs];
-  float output[kPositions * kBatch * kMostOutputs];
+  float input[kPositions * (kBatch * kMostInputs + kSkew)];
+  float output[kPositions * (kBatch * kMostOutputs + kSkew)];
 };
 
 static inline void input_transform(const vf* d, int step, vf* t, int t_step) {
@@ -50,7 +51,7 @@ static inline void transform_patches(const Convolution& conv, int64_t row, int64
           for (int x = 0; x < kPatch; x++) d[y * kPatch + x] = load<vf>(at + (y * conv.row_pixels + x) * stride);
         for (int x = 0; x < kPatch; x++) input_transform(d + x, kPatch, t + x, kPatch);
         for (int y = 0; y < kPatch; y++) input_transform(t + y * kPatch, 1, v + y * kPatch, 1);
-        for (int k = 0; k < kPositions; k++) store(out + (k * kBatch + p) * inputs + offset + c, v[k]);
+        for (int k = 0; k < kPositions; k++) store(out + k * (kBatch * inputs + kSkew) + p * inputs + offset + c, v[k]);
       }
     offset += (used + 15) / 16 * 16;
   }
@@ -92,7 +93,7 @@ static inline void finish_patch(const Convolution& conv, int64_t row, int64_t co
   const int outputs = (int)conv.outputs;
   for (int c = 0; c < outputs; c += L) {
     vf m[kPositions], t[kPatch * kCell], y[kCell * kCell];
-    for (int k = 0; k < kPositions; k++) m[k] = load<vf>(products + k * kBatch * outputs + c);
+    for (int k = 0; k < kPositions; k++) m[k] = load<vf>(products + k * (kBatch * outputs + kSkew) + c);
     for (int x = 0; x < kPatch; x++) output_transform(m + x, kPatch, t + x, kPatch);
     for (int r = 0; r < kCell; r++) output_transform(t + r * kPatch, 1, y + r * kCell, 1);
     const vf bias = load<vf>(conv.bias + c);
@@ -118,10 +119,10 @@ static void convolve(const Convolution* conv, void* scratch, int thread, int thr
       const int padded = (count + kGemmRows - 1) / kGemmRows * kGemmRows;
       transform_patches(*conv, row, first, count, inputs, s.input);
       for (int k = 0; k < kPositions; k++) {
-        float* input = s.input + k * kBatch * inputs;
+        float* input = s.input + k * (kBatch * inputs + kSkew);
         for (int i = count * inputs; i < padded * inputs; i++) input[i] = 0.0f;
         multiply_patches(input, inputs, conv->weight + k * inputs * outputs, outputs, padded,
-                         s.output + k * kBatch * outputs);
+                         s.output + k * (kBatch * outputs + kSkew));
       }
       for (int p = 0; p < count; p++) finish_patch(*conv, row, first + p, s.output + p * outputs);
     }
