@@ -179,8 +179,8 @@ def _bound_parts(
         parts["hair"] = _largest_sheet(parts["hair"])
     parts["tongue"].offset_mm[...] += TONGUE_SHIFT_MM
     teeth = parts["teeth"]
-    upper = np.asarray(np.isin(teeth.refs, groups["helper-upper-teeth"])).any(axis=1)
-    teeth.offset_mm[...] += np.where(upper[:, None], UPPER_TEETH_SHIFT_MM, LOWER_TEETH_SHIFT_MM)
+    upper: IndexTable = np.isin(teeth.refs, groups["helper-upper-teeth"]).max(axis=1, keepdims=True)
+    teeth.offset_mm[...] += np.where(upper, UPPER_TEETH_SHIFT_MM, LOWER_TEETH_SHIFT_MM)
     return parts
 
 

@@ -38,6 +38,8 @@ class PersonaRecipe:
     lip_rgb: RGB = (0.72, 0.40, 0.37)
     stubble: float = 0.0
     freckles: float = 0.0
+    scalp: float = 0.7
+    """How much of the hair's colour the skin takes under and just before the hair, 0..1."""
     background_rgb: RGB = (0.62, 0.66, 0.70)
     seed: int = 1
 
@@ -67,7 +69,7 @@ JONAS = PersonaRecipe(
     origin={"african": 0.55, "caucasian": 0.45},
     details={"eyebrows/eyebrows-trans-up": 0.3, "mouth/mouth-angles-up": 0.1, "head/head-square": 0.2},
     hair="short04",
-    hair_rgb=(0.13, 0.11, 0.10),
+    hair_rgb=(0.21, 0.18, 0.165),
     brow_rgb=(0.10, 0.07, 0.05),
     eyes="brownlight_eye.png",
     eye_rgb=(0.52, 0.40, 0.33),
@@ -76,6 +78,7 @@ JONAS = PersonaRecipe(
     skin_rgb=(0.57, 0.415, 0.33),
     lip_rgb=(0.54, 0.33, 0.29),
     stubble=0.5,
+    scalp=0.2,
     background_rgb=(0.63, 0.60, 0.55),
     seed=2,
 )

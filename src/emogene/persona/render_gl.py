@@ -39,7 +39,7 @@ _PASSES = (
 )
 # Brow and lash cards are thin hairs, never quite opaque.
 _SOLIDITY = {"brows": 0.92, "lashes": 0.60}
-_LIPS_OPEN_MM = 26.0
+_LIPS_OPEN_MM = 16.0
 _SHADOW_SIZE, _BAKE_SIZE = 1024, 512
 
 

@@ -129,7 +129,7 @@ void main() {
   }
 
   float nl = dot(N, L), shadow = lit(max(nl, 0.0));
-  if (kind == 2) shadow = max(shadow, 0.85 * pow(ao, 0.25));
+  if (kind == 2) shadow = max(shadow, 0.9 * pow(ao, 0.35));
   if (kind == 3) shadow = max(shadow, 0.30);
   vec3 diffuse = clamp((vec3(nl) + wrap) / (1.0 + wrap), 0.0, 1.0);
   diffuse *= diffuse * 0.35 + 0.65;
@@ -137,7 +137,7 @@ void main() {
   float lining = kind == 0 && max(u.x, u.y) < 0.0135 ? 1.0 : 0.0;
   shadow = max(shadow, 0.25 * lining);
   vec3 soft = kind == 0 ? pow(vec3(shadow), vec3(0.70, 0.95, 1.0)) : vec3(shadow);
-  float open = kind == 2 ? max(pow(ao, 0.40), 0.12) : (kind == 3 ? max(ao, 0.10) : max(ao, 0.14 * lining));
+  float open = kind == 2 ? max(pow(ao, 0.50), 0.10) : (kind == 3 ? max(ao, 0.10) : max(ao, 0.14 * lining));
   vec3 A = kind == 0 ? pow(vec3(open), vec3(0.84, 1.0, 1.06)) : vec3(open);
   vec3 F = normalize(vec3(0.85, 0.12, 0.62)), B = normalize(vec3(0.55, 0.5, -0.75));
   float nf = dot(N, F), nr = max(dot(N, B), 0.0), nv = max(dot(N, V), 0.05);

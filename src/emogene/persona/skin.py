@@ -86,7 +86,7 @@ def paint_skin(
     lip_colour = _linear(recipe.lip_rgb) * (0.92 + 0.16 * _noise(position, 1.3, rng))[..., None]
     colour += (lips * 0.8)[..., None] * (lip_colour - colour)
     colour += inside[..., None] * (np.array([0.16, 0.035, 0.03], np.float32) - colour)
-    colour = _scalp(colour, position, landmarks, hair, recipe.hair_rgb)
+    colour = _scalp(colour, position, landmarks, hair, recipe)
     srgb = np.clip(colour, 0, 1) ** (1 / 2.2)
     alpha = 255 - 200 * lips
     return np.dstack([srgb * 255, alpha]).round().astype(np.uint8)
@@ -244,12 +244,16 @@ def _spots(
 
 
 def _scalp(
-    colour: Array, position: Array, landmarks: NDArray[np.float64], hair: NDArray[np.float64], rgb: RGB
+    colour: Array,
+    position: Array,
+    landmarks: NDArray[np.float64],
+    hair: NDArray[np.float64],
+    recipe: PersonaRecipe,
 ) -> Array:
     under = 1 / (1 + np.exp((_distance(position, hair, 16.0) - 3.0) / 1.5))
     brow_y = landmarks[17:27, 1].max()
     above = 1 / (1 + np.exp(-(position[..., 1] - brow_y - 22) / 4))
     behind = 1 / (1 + np.exp((position[..., 2] - landmarks[0, 2] + 2) / 3))
     high = 1 / (1 + np.exp(-(position[..., 1] - landmarks[2, 1]) / 4))
-    amount = (under * np.maximum(above, behind * high) * 0.7)[..., None]
-    return np.asarray(colour + amount * (_linear(rgb) * 0.8 - colour), np.float32)
+    amount = (under * np.maximum(above, behind * high) * recipe.scalp)[..., None]
+    return np.asarray(colour + amount * (_linear(recipe.hair_rgb) * 0.8 - colour), np.float32)
