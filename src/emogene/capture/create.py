@@ -29,7 +29,7 @@ from emogene.capture.preflight import judge
 from emogene.capture.smoothing import ChangeMeter, find_cuts, thumbnail
 from emogene.capture.steps import Progress, Steps, no_progress
 from emogene.capture.survey import Survey, survey_video
-from emogene.capture.sync import delayed, measure_offset
+from emogene.capture.sync import delayed, expert_is_here, measure_offset
 from emogene.capture.tracker import Track, track_frames
 from emogene.capture.tracks import sound_of
 from emogene.errors import MediaError, UserError
@@ -103,7 +103,7 @@ def create_clip(
     person_key = steps.run("person", [track_key], job.person, outputs=[out / "person" / last])
     plate_key = steps.run("background", [person_key], job.background, outputs=[out / "background.png"])
     masks_key = steps.run("masks", [plate_key], job.masks, outputs=[out / "masks" / last])
-    sync_key = steps.run("sync", [track_key], job.sync)
+    sync_key = steps.run("sync", [track_key, expert_is_here()], job.sync)
     steps.run(
         "pose",
         [track_key, masks_key, sync_key, config.pose, about],
