@@ -13,7 +13,7 @@ from emogene.pipeline import animate
 
 def main(speech: Path) -> int:
     """Return how many frames the sound became."""
-    frames = animate(read_audio(speech), Avatar.load("ava"), "happy:0.8")
+    frames = animate(read_audio(speech), Avatar.load(), "happy:0.8")
     count = 0
     for frame in frames:
         assert frame.image.shape == (512, 512, 4)  # rgba: lay it over anything

@@ -17,7 +17,7 @@ PIECE = 1600  # samples: a tenth of a second, as a microphone or a speech synthe
 def main(speech: Path) -> float:
     """Return the seconds that were shown before the interruption."""
     samples = read_audio(speech).samples
-    session = Session(Avatar.load("ava"), "0:neutral, 1:happy:0.8", size=256, quality="draft", block_frames=8)
+    session = Session(Avatar.load(), "0:neutral, 1:happy:0.8", size=256, quality="draft", block_frames=8)
     started, shown = time.perf_counter(), 0
     for start in range(0, len(samples), PIECE):
         session.push_audio(samples[start : start + PIECE])

@@ -16,7 +16,7 @@ def speak(
     /,
     *,
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("speech.mp4"),
-    avatar: str = "ava",
+    avatar: str = "mara",
     emotion: str = "neutral",
     intensity: float = 1.0,
     seed: int = 0,

