@@ -18,6 +18,7 @@ from emogene.capture.canonical import CAMERA_FLIP, CanonicalFace, canonical_face
 from emogene.capture.eyes import eye_stream
 from emogene.capture.tracker import FaceTracker, Track, resample, track_video
 from emogene.errors import UserError
+from emogene.geometry.blendshapes import from_mediapipe
 from emogene.geometry.landmarks import MESH_FROM_LANDMARK
 from emogene.io.clip import Clip, open_clip, write_clip
 from emogene.io.files import read_json, write_json
@@ -71,7 +72,7 @@ def track_to_clip(
         "eyes": eye_stream(face.mesh_cano, track.filled().blendshapes),
         "pose": assumed_pose(face, camera),
         "valid": track.valid.astype(np.uint8),
-        "blendshapes": track.filled().blendshapes,
+        "blendshapes": from_mediapipe(track.filled().blendshapes),
         "landmarks_px": np.ascontiguousarray(track.filled().mesh_px[:, MESH_FROM_LANDMARK, :2]),
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from emogene.assets import fetch
 from emogene.evaluate.tensorgraph import read_weights, same_padding
-from emogene.geometry.blendshapes import ARKIT_52
+from emogene.geometry.blendshapes import ARKIT_52, from_mediapipe
 from emogene.io.images import resize
 from emogene.types import EMOTIONS, N_EMOTIONS, ByteArray, FloatArray
 
@@ -66,8 +66,8 @@ class ExpressionJudge:
         return read_weights(Path(manifest).parent, content)
 
     def score(self, image: ByteArray, mesh_px: FloatArray, blendshapes: FloatArray) -> FloatArray:
-        """Probabilities [8] of one frame: mesh [478, 2+] in pixels, blendshapes [52]."""
-        by_rules = rule_probabilities(blendshapes)
+        """Probabilities [8] of one frame: mesh [478, 2+] in pixels, MediaPipe's 52 blendshapes."""
+        by_rules = rule_probabilities(from_mediapipe(blendshapes))
         if not self._use_net:
             return by_rules
         low = np.maximum(np.floor(mesh_px[:468, :2].min(0)), 0).astype(int)
@@ -109,7 +109,7 @@ class ExpressionJudge:
 
 
 def rule_probabilities(blendshapes: FloatArray) -> FloatArray:
-    """Softmax of the blendshape evidence, [52] -> [8]."""
+    """Softmax of the evidence of 52 units in the order of ARKIT_52, [52] -> [8]."""
     value = dict(zip(ARKIT_52, blendshapes.tolist(), strict=True))
     for pair in ("mouthSmile", "mouthDimple"):
         value[f"{pair}Asymmetry"] = abs(value[f"{pair}Left"] - value[f"{pair}Right"])
