@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,19 @@ class TestPortraitClip:
         assert clip.background_path.exists() and clip.camera is not None and clip.camera.width_px == 64
         assert {"landmarks_cano", "eyes", "pose", "blendshapes", "emotion"} <= set(clip.arrays)
         assert clip.motion.eyes[:, :2].max() <= 2.0
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not os.environ.get("EMOGENE_NETWORK_TESTS"), reason="set EMOGENE_NETWORK_TESTS=1 to fetch"
+)
+def test_shipped_kit_is_what_the_build_makes(mesh: PersonaMesh) -> None:
+    from emogene.persona.build import build_kit
+    from emogene.persona.sources import fetch
+
+    kit = build_kit(persona_recipe("mara"), fetch())
+    assert np.allclose(kit.base_mm, mesh.kit.base_mm, atol=1e-3)
+    assert np.abs(kit.units_mm - mesh.kit.units_mm).max() < 0.03
+    for name, part in kit.parts.items():
+        assert np.array_equal(part.faces, mesh.kit.parts[name].faces)
