@@ -3,7 +3,8 @@
 clip.json            format_version, fps, n_frames, camera, speaker, source, licence, language, ...
 audio.wav            16 kHz mono, as long as the frames
 arrays.safetensors   landmarks_cano [T, 68, 3], eyes [T, 4], pose [T, 4, 4], valid [T] uint8, and
-                     where known: blendshapes [T, 52] (order of geometry.blendshapes), emotion [T, 8], landmarks_px [T, 68, 2]
+                     where known: blendshapes [T, 52] (geometry.blendshapes.ARKIT_52), emotion [T, 8],
+                     landmarks_px [T, 68, 2]
 phones.json          {"phones": [[start_s, end_s, label], ...]} where known
 frames/%06d.jpg      masks/%06d.png (0 background, 1 head, 2 torso)      background.png
 """
