@@ -82,7 +82,7 @@ class RenderRecipe:
     """Ray sample distance, cube lengths."""
     edge_weight: float = 1.0
     texture_weight: float = 0.0
-    perceptual_weight: float = 0.08
+    perceptual_weight: float = 0.05
     perceptual_every: int = 2
     """Steps between uses of the perceptual loss, which costs as much as the field."""
     critic_weight: float = 0.02
@@ -91,7 +91,7 @@ class RenderRecipe:
     field_rate: float = 1e-2
     network_rate: float = 2e-3
     decoder_rate: float = 1e-3
-    latent_drop: float = 0.3
+    latent_drop: float = 0.5
     """Share of patches rendered with mean latents, as they are after training."""
     head: FieldConfig = field(default_factory=FieldConfig)
     torso: TorsoConfig = field(default_factory=TorsoConfig)
@@ -380,7 +380,7 @@ class PortraitTrainer:
         composite, extras = self._composite(patch, codes, rng)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
         decoded = self.model.decoder(composite, codes, float(draft))
-        losses = self._picture_losses(decoded, patch, index)
+        losses = self._picture_losses(decoded, patch, index, rng)
         losses |= self._layer_losses(composite, extras, patch)
         total = sum(losses.values(), torch.zeros(()))
         return {"loss": total, **losses}
@@ -411,7 +411,9 @@ class PortraitTrainer:
         }
         return layered(head, opacity, torso, alpha), extras
 
-    def _picture_losses(self, decoded: Tensor, patch: Patch, index: int) -> dict[str, Tensor]:
+    def _picture_losses(
+        self, decoded: Tensor, patch: Patch, index: int, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
         """Losses on the decoded patch, away from its border where the decoder saw no neighbours."""
         recipe = self.recipe
         inner = slice(8, -8)
@@ -429,6 +431,9 @@ class PortraitTrainer:
         }
         if recipe.texture_weight:
             losses["texture"] = recipe.texture_weight * texture(shown, target, person)
+        # Strided networks see a fixed grid of pixels; at a random offset the decoder cannot play to it
+        # with a screen-door pattern.
+        shown, target = _shifted(shown, target, rng)
         if self.perceptual is not None and index % recipe.perceptual_every == 0:
             weight = recipe.perceptual_weight * recipe.perceptual_every
             losses["perceptual"] = weight * self.perceptual(shown, target)
@@ -462,7 +467,7 @@ class PortraitTrainer:
             "low": 0.5 * charbonnier(shown, patch.low_rgb, (visible > 0).float()),
             "head_mask": 0.03 * alpha_error(extras["opacity"], low_cover[:, :1]),
             "torso_mask": 0.03 * alpha_error(extras["alpha"], low_cover[:, 1:], known),
-            "spread": 0.1 * extras["spread"],
+            "spread": 3.0 * extras["spread"],
             "latent": 1e-3 * extras["latent"],
         }
 
@@ -517,6 +522,14 @@ class PortraitTrainer:
             checkpoint_every=recipe.checkpoint_every,
             validate_every=recipe.preview_every,
         )
+
+
+def _shifted(shown: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Both patches [B, 3, H, W] without their first 0..7 rows and columns and as many of the last."""
+    y, x = (int(offset) for offset in rng.integers(0, 8, 2))
+    height, width = shown.shape[2] - 8, shown.shape[3] - 8
+    place = (..., slice(y, y + height), slice(x, x + width))
+    return shown[place], target[place]
 
 
 def _perceptual() -> Perceptual | None:

@@ -10,13 +10,14 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emogene.errors import UserError
-from emogene.geometry.landmarks import MOUTH
+from emogene.geometry.landmarks import MOUTH, lip_opening, lip_width
 from emogene.io.clip import MASK_HEAD, MASK_TORSO, Clip
 from emogene.io.files import read_json, write_json
 from emogene.io.images import read_mask, read_rgb, resize, resize_mask
@@ -62,6 +63,25 @@ class Frames:
     def landmarks(self) -> FloatArray:
         """[N, 68, 3] at the frame itself."""
         return self.windows[:, -1]
+
+    @cached_property
+    def chances(self) -> NDArray[np.float64]:
+        """How often each training frame is drawn: half of the draws go by how unusual lips and lids are.
+
+        Blinks and wide mouths are rare in speech; drawn as rarely as they are, they stay half open.
+        """
+        seen = slice(0, self.n_train)
+        landmarks = self.landmarks[seen]
+        looks = np.concatenate(
+            [self.eyes[seen, :2], lip_opening(landmarks)[:, None], lip_width(landmarks)[:, None]], 1
+        )
+        unusual = np.abs(looks - np.median(looks, 0)) / (looks.std(0) + 1e-6)
+        weight = np.minimum(unusual.sum(1), 12.0) + 1e-3
+        return np.asarray(0.5 / self.n_train + 0.5 * weight / weight.sum(), np.float64)
+
+    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Training frames, by their chances."""
+        return np.asarray(rng.choice(self.n_train, count, p=self.chances / self.chances.sum()), np.int64)
 
     def project(self, frame: int) -> FloatArray:
         """Landmarks of one frame in pixels, [68, 2]."""

@@ -40,7 +40,7 @@ class RaySampler:
 
     def draw(self, rng: np.random.Generator) -> Rays:
         """A batch of rays of random training frames."""
-        chosen = rng.integers(0, self._frames.n_train, self._n_frames)
+        chosen = self._frames.draw(rng, self._n_frames)
         cells = np.stack([self._cells(int(frame), rng) for frame in chosen])
         column, row = cells[..., 0], cells[..., 1]
         picked = np.broadcast_to(chosen[:, None], row.shape)
@@ -112,7 +112,7 @@ class PatchSampler:
         size = self._frames.rgb.shape[1]
         block = 2 * SCALE if draft else SCALE
         span = min(block * self._edge, size)
-        chosen = rng.integers(0, self._frames.n_train, self._count)
+        chosen = self._frames.draw(rng, self._count)
         corners = np.stack([self._corner(int(frame), span, size, rng) for frame in chosen])
         places = list(zip(chosen.tolist(), corners, strict=True))
         rgb = _stack([_cut(self._frames.rgb[frame], corner, span) for frame, corner in places])
