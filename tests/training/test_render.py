@@ -90,7 +90,7 @@ def test_recipes_build(clip: Clip, tmp_path: Path) -> None:
         recipe = replace(
             make(),
             low=32,
-            patch=8,
+            patch=12,
             patches=1,
             warmup_rays=64,
             warmup_frames=2,
