@@ -63,10 +63,9 @@ def prepare(
         sys.stdout.write(f"  {name}: {reason}\n")
 
 
-def corpus(
-    out: Annotated[Path, tyro.conf.Positional],
-    /,
+def synthetic(
     *,
+    out: Path,
     hours: float = 2.0,
     speakers: int = 64,
     seed: int = 0,
@@ -91,4 +90,4 @@ def corpus(
     sys.stdout.write(f"{count} clips in {out}\n")
 
 
-SUBCOMMANDS = {"sources": sources, "prepare": prepare, "corpus": corpus}
+SUBCOMMANDS = {"sources": sources, "prepare": prepare, "synthetic": synthetic}

@@ -21,7 +21,7 @@ def emotion(
     """Score emotion models on held-out pairs of a corpus, beside changing nothing.
 
     Args:
-        data: Folder of clips in pairs, as `emogene data corpus` makes them.
+        data: Folder of clips in pairs, as `emogene data synthetic` makes them.
         model: NAME=FOLDER of a model, several if wanted; the shipped one if not given.
         limit: Pairs at most.
         json_out: Write the table there too.

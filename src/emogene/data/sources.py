@@ -18,7 +18,7 @@ from emogene.types import EMOTIONS
 
 
 class Synthetic:
-    """The corpus that `emogene data corpus` renders: already clip folders with exact landmarks."""
+    """The corpus that `emogene data synthetic` renders: already clip folders with exact landmarks."""
 
     name = "synthetic"
     layout = "ROOT/**/clip.json"

@@ -67,7 +67,7 @@ def read_pairs(root: Path) -> list[EmotionPair]:
     if not pairs:
         raise UserError(
             f"{root} holds no emotion pairs (clips whose clip.json has pair and take); "
-            "build them with: emogene data corpus"
+            "build them with: emogene data synthetic"
         )
     log.info("%d pairs of %d speakers", len(pairs), len({pair.speaker for pair in pairs}))
     return pairs
