@@ -85,7 +85,7 @@ class RenderRecipe:
     perceptual_weight: float = 0.05
     perceptual_every: int = 2
     """Steps between uses of the perceptual loss, which costs as much as the field."""
-    critic_weight: float = 0.02
+    critic_weight: float = 0.05
     critic_start: float = 0.5
     """Share of the joint steps after which the critic takes part; 1: never."""
     field_rate: float = 1e-2
@@ -365,7 +365,7 @@ class PortraitTrainer:
             {"params": torso, "lr": recipe.network_rate},
             {"params": [model.torso.latent], "lr": 2 * recipe.network_rate},
             {"params": list(model.decoder.parameters()), "lr": recipe.decoder_rate},
-            {"params": list(self.trained.critic.parameters()), "lr": 0.3 * recipe.decoder_rate},
+            {"params": list(self.trained.critic.parameters()), "lr": 0.5 * recipe.decoder_rate},
         ]
         return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
 
@@ -394,9 +394,8 @@ class PortraitTrainer:
         origins, directions = self._rays(patch.frames, patch.pixels)
         owner = torch.arange(count).repeat_interleave(edge * edge)
         warps = model.warp(self.offsets[patch.frames, -1])
-        seen = model.head.render_rays(
-            origins, directions, owner, codes, warps, step=self.recipe.step, jitter=torch.rand(len(owner))
-        )
+        # No jitter: the decoder must see what it will see when rendering, not noise it would blur away.
+        seen = model.head.render_rays(origins, directions, owner, codes, warps, step=self.recipe.step)
         head = seen.channels.view(count, edge, edge, -1).permute(0, 3, 1, 2)
         opacity = seen.opacity.view(count, 1, edge, edge)
         keep = torch.from_numpy(rng.random(count) >= self.recipe.latent_drop).float()[:, None]

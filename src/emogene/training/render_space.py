@@ -15,8 +15,8 @@ from emogene.types import FloatArray
 
 FRONT = 0.8
 """Canonical z of the box's front face: well before the nose tip."""
-SHELL = (0.45, 0.35)
-"""How far behind and before the smooth face surface density may lie: hair and ears, nose and chin."""
+SHELL = (1.0, 0.4)
+"""How far behind and before the smooth face surface density may lie: hair of a turned head, nose, chin."""
 SIDE = -0.8
 """The surface's deepest place: hair behind the temples."""
 PLANE = -0.45
@@ -76,14 +76,14 @@ def visual_hull(frames: Frames, box: HeadBox, resolution: int, n_probe: int = 48
     probes = _spread(frames.n_train, n_probe)
     for frame in probes:
         cover = torch.from_numpy(frames.low_cover[frame, :, :, 0].astype(np.float32))
-        reach = max(1, low // 32)
+        reach = max(1, low // 20)
         wide = F.max_pool2d(cover[None, None], 2 * reach + 1, 1, reach)[0, 0].numpy() > 8
         pixel = project(points, frames.pose[frame], frames.camera) * (low / size)
         inside = np.all((pixel >= 0) & (pixel < low), axis=1)
         column, row = np.clip(pixel, 0, low - 1).astype(np.int64).T
         # What leaves the picture is unknown, not empty.
         seen += ~inside | wide[row, column]
-    kept = (seen >= 0.9 * len(probes)) & _shell(points, frames.landmarks[: frames.n_train].mean(0))
+    kept = (seen >= 0.85 * len(probes)) & _shell(points, frames.landmarks[: frames.n_train].mean(0))
     return torch.from_numpy(kept.reshape(resolution, resolution, resolution))
 
 
