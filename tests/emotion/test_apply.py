@@ -72,6 +72,19 @@ def test_windows_with_context_equal_the_whole_take():
         np.testing.assert_allclose(part.eyes_delta[inside], whole.eyes_delta[start : start + 25], atol=1e-5)
 
 
+def test_a_tracker_that_lost_the_face_does_not_tear_ours():
+    acting = random_model(model.standard)
+    network = acting.network
+    true = torch.randn(400, 68, 3) * 0.02
+    pure = torch.nn.functional.one_hot(torch.arange(400) % 8, 8).float()
+    network.set_bounds(true, torch.zeros(400, 2), pure)
+    limit = float(true.abs().max()) * 1.25
+    wild = speech(30) + np.where(np.arange(30) == 15, 5.0, 0.0).astype(np.float32)[:, None, None]
+    moved = acting.apply(wild, weights(30, "sad"), variation=0).offsets - wild
+    # away from the lips, which the lost frame itself may move
+    assert np.abs(moved[:, :48]).max() <= limit + 1e-4
+
+
 def test_seeds_choose_performances():
     acting = random_model()
     takes = [acting.apply(speech(50), weights(50), seed=seed).offsets for seed in (1, 1, 2)]

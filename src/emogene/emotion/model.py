@@ -25,6 +25,8 @@ _ACTIVE = tuple(index for index in range(N_EMOTIONS) if index != NEUTRAL)
 _OUTPUT_SCALE = 0.05
 """Typical displacement in canonical units, so that weights are about 1."""
 _INPUT_SCALE = 0.05
+_LARGEST_INPUT = 6.0
+"""In units of the input scale: a mouth wide open is about 4."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +82,11 @@ class EmotionNet(nn.Module):
         n_outputs = 3 * N_LANDMARKS + 2
         self.mean = nn.Parameter(torch.zeros(len(_ACTIVE), n_outputs))
         self.fields = nn.Parameter(torch.randn(len(_ACTIVE), config.rank, n_outputs) * 0.1)
+        self.low: Tensor
+        self.high: Tensor
+        """[7, 206] bounds of the output per dose: whatever the input, no face leaves what training showed."""
+        self.register_buffer("low", torch.full((len(_ACTIVE), n_outputs), -1.0))
+        self.register_buffer("high", torch.full((len(_ACTIVE), n_outputs), 1.0))
         self.head_style: Tensor
         """[8, 4] head tilt (pitch, yaw, roll, rad) and change of the head's amplitude at dose 1."""
         self.register_buffer("head_style", torch.zeros(N_EMOTIONS, 4))
@@ -101,6 +108,8 @@ class EmotionNet(nn.Module):
         """
         doses = weights[..., _ACTIVE]
         seen = offsets[..., READ_POINTS, :].flatten(-2) / _INPUT_SCALE
+        # Real trackers lose a face now and then: no input may be far from all that was learned from.
+        seen = _LARGEST_INPUT * torch.tanh(seen / _LARGEST_INPUT)
         # Beyond dose 1 the face exaggerates in a straight line: the trunk never saw more.
         hidden = self.first(torch.cat([seen, doses.clamp(max=1.0)], -1).transpose(1, 2))
         for block in self.blocks:
@@ -111,9 +120,30 @@ class EmotionNet(nn.Module):
             self.coefficients(hidden).view(*doses.shape, self.config.rank) * doses[..., None]
         )
         output = doses @ self.mean + torch.einsum("bter,erd->btd", coefficients, self.fields)
-        output = output * _OUTPUT_SCALE
-        moved = output[..., : 3 * N_LANDMARKS].reshape(offsets.shape)
-        return moved, output[..., 3 * N_LANDMARKS :] / _OUTPUT_SCALE * 0.3
+        output = output * self.scale
+        if not self.training:
+            output = torch.minimum(torch.maximum(output, doses @ self.low), doses @ self.high)
+        return output[..., : 3 * N_LANDMARKS].reshape(offsets.shape), output[..., 3 * N_LANDMARKS :]
+
+    @property
+    def scale(self) -> Tensor:
+        """[206] typical size of each output: displacements, then openness."""
+        return torch.cat([torch.full((3 * N_LANDMARKS,), _OUTPUT_SCALE), torch.full((2,), 0.3)])
+
+    def set_bounds(self, displacement: Tensor, eyes: Tensor, weights: Tensor, margin: float = 0.25) -> None:
+        """Take the bounds from true frames: displacement [N, 68, 3], eyes [N, 2], weights [N, 8].
+
+        Frames of one emotion count, in proportion to their dose; ``margin`` widens the range seen.
+        """
+        outputs = torch.cat([displacement.flatten(1), eyes], 1)
+        for row, emotion in enumerate(_ACTIVE):
+            dose = weights[:, emotion]
+            pure = (dose > 0.5) & (dose > 0.95 * weights[:, _ACTIVE].sum(1))
+            if not bool(pure.any()):
+                continue
+            per_dose = outputs[pure] / dose[pure, None]
+            low, high = per_dose.amin(0).clamp(max=0.0), per_dose.amax(0).clamp(min=0.0)
+            self.low[row], self.high[row] = low * (1 + margin), high * (1 + margin)
 
 
 class _Block(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from emogene.emotion import model as recipes
 from emogene.emotion.apply import EmotionModel
 from emogene.emotion.model import EmotionConfig, EmotionNet, PaperNet, build
 from emogene.errors import UserError
+from emogene.geometry.landmarks import BROWS, JAW
 from emogene.training.emotion_pairs import EmotionPair, head_style_table, read_pairs, split_pairs
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.types import N_EMOTIONS, N_LANDMARKS, FloatArray
@@ -35,7 +36,7 @@ class EmotionTraining:
     model: EmotionConfig = field(default_factory=EmotionConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     batch: int = 32
-    window: int = 64
+    window: int = 56
     """Frames per window."""
     velocity: float = 1.0
     closure: float = 0.3
@@ -47,7 +48,7 @@ class EmotionTraining:
 
 def standard() -> EmotionTraining:
     """What makes the shipped weights."""
-    loop = LoopConfig(steps=3000, learning_rate=2e-3, warmup=200, validate_every=1000, checkpoint_every=500)
+    loop = LoopConfig(steps=2200, learning_rate=2e-3, warmup=200, validate_every=1000, checkpoint_every=500)
     return EmotionTraining(model=recipes.standard(), loop=loop)
 
 
@@ -92,6 +93,8 @@ def train_emotion(
     torch.manual_seed(seed)
     network = build(config.model)
     network.head_style.copy_(torch.from_numpy(head_style_table(training)))
+    if isinstance(network, EmotionNet):
+        network.set_bounds(*_true_frames(training))
     trainer = _Trainer(network, config)
     step = _paper_step if isinstance(network, PaperNet) else _standard_step
     sampler = _Sampler(training, config)
@@ -103,6 +106,17 @@ def train_emotion(
     scores = train(run_dir, trainer, lambda _, rng: step(trainer, sampler, rng), loop, hooks)
     EmotionModel(network).save(run_dir / "model")
     return scores
+
+
+def _true_frames(pairs: list[EmotionPair]) -> tuple[Tensor, Tensor, Tensor]:
+    """Every third frame without a blink: displacement [N, 68, 3], openness change [N, 2], weights [N, 8]."""
+    rows: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    for pair in pairs:
+        awake = np.flatnonzero(pair.eyes_neutral.min(-1) > 0.8)[::3]
+        opened = pair.eyes_emotional[awake] / pair.eyes_neutral[awake] - 1.0
+        rows.append(((pair.emotional - pair.neutral)[awake], opened, pair.weights[awake]))
+    moved, eyes, weights = (torch.from_numpy(np.concatenate(column)) for column in zip(*rows, strict=True))
+    return moved, eyes, weights
 
 
 class _Trainer(nn.Module):
@@ -148,7 +162,8 @@ class _Sampler:
 
     def __init__(self, pairs: list[EmotionPair], config: EmotionTraining) -> None:
         self.pairs = [pair for pair in pairs if len(pair) >= config.window]
-        self.all_pairs, self.config = pairs, config
+        self.config = config
+        self.first = _stack([_window(pair, slice(0, 1)) for pair in pairs])
         if not self.pairs and config.model.kind != "paper":
             raise UserError(f"no pair is {config.window} frames long; build a corpus with longer sentences")
 
@@ -163,8 +178,8 @@ class _Sampler:
 
     def first_frames(self, rng: np.random.Generator) -> _Batch:
         """Frame 0 of random pairs, one frame long, doses overwritten by the bare label."""
-        chosen = rng.integers(len(self.all_pairs), size=self.config.batch)
-        batch = _stack([_window(self.all_pairs[index], slice(0, 1)) for index in chosen])
+        chosen = torch.from_numpy(rng.integers(len(self.first.neutral), size=self.config.batch))
+        batch = _Batch(*(getattr(self.first, item.name)[chosen] for item in fields(_Batch)))
         label = batch.weights.argmax(-1)
         return replace(batch, weights=torch.nn.functional.one_hot(label, N_EMOTIONS).float())
 
@@ -219,15 +234,21 @@ def _varied(neutral: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _as_seen(neutral: Tensor, rng: np.random.Generator) -> Tensor:
-    """What the network sees of it: tracker noise, softer motion, sometimes brows that do not move."""
-    seen = neutral + torch.from_numpy(rng.normal(0, 0.002, neutral.shape).astype(np.float32))
+    """What the network sees of it: a neutral face that is not quite right, noise, a jaw or brows at rest."""
+
+    def noise(deviation: float, *shape: int) -> Tensor:
+        return torch.from_numpy(rng.normal(0, deviation, shape).astype(np.float32))
+
+    size = float(rng.choice([0.003, 0.012]))
+    seen = neutral + noise(0.002, *neutral.shape) + noise(size, len(neutral), 1, N_LANDMARKS, 3)
     soft = torch.from_numpy((rng.random((len(seen), 1, 1, 1)) < 0.3).astype(np.float32))
     padded = torch.cat([seen[:, :1], seen, seen[:, -1:]], 1)
     smooth = 0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:]
     seen = soft * smooth + (1.0 - soft) * seen
-    brows = torch.ones(len(seen), 1, N_LANDMARKS, 1)
-    brows[torch.from_numpy(rng.random(len(seen)) < 0.3), :, 17:27] = 0.0
-    return seen * brows
+    moving = torch.ones(len(seen), 1, N_LANDMARKS, 1)
+    for group in (BROWS, JAW):
+        moving[torch.from_numpy(rng.random(len(seen)) < 0.3), :, group] = 0.0
+    return seen * moving
 
 
 def _paper_step(trainer: _Trainer, sampler: _Sampler, rng: np.random.Generator) -> dict[str, Tensor]:
