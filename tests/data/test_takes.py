@@ -12,6 +12,7 @@ from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
 from emogene.data.prepare import in_sync
 from emogene.data.rest import neutral_face
 from emogene.data.takes import TakeConfig, build_takes, load_takes
+from emogene.data.voices import voice_means
 from emogene.data.windows import Windows
 from emogene.errors import UserError
 from emogene.geometry.landmarks import lip_opening
@@ -115,3 +116,23 @@ def test_voices_change_and_repeat() -> None:
     assert np.array_equal(changed[0], changed[1]) and not np.array_equal(changed[0], changed[2])
     assert all(np.abs(c).max() <= 1 and len(c) == len(sound) for c in changed)
     assert len(change_speed(sound, 1.25)) == 12_800
+
+
+def test_other_voices_shift_the_features(takes, tmp_path: Path) -> None:
+    spoken = [take for take in takes if take.speaker]
+    far = {"loudness": np.full((3, 4), 50.0, np.float32)}
+    plain = Windows(spoken, jitter=0).sample(np.random.default_rng(0), 8, 40).features
+    voiced = Windows(spoken, voices=far).sample(np.random.default_rng(0), 40, 40).features
+    assert plain.max() < 5 < voiced.max()
+    moved = voiced.mean((1, 2)) > 5
+    assert 0.2 < moved.float().mean() < 0.8
+
+
+def test_voice_means(tmp_path: Path) -> None:
+    for seed in range(3):
+        talk(tmp_path / f"v{seed}", seed=seed)
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    means = voice_means(tmp_path, Loudness(), rhythm)
+    assert means.shape == (3, 4) and np.isfinite(means).all()
+    with pytest.raises(UserError, match="holds no sound files"):
+        voice_means(tmp_path / "v0" / "none", Loudness(), rhythm)

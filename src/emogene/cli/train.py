@@ -25,6 +25,7 @@ def motion(
     features: list[str] | None = None,
     hold_out: list[str] | None = None,
     sync: Path | None = None,
+    voices: Path | None = None,
     steps: int = 0,
     versions: int = 2,
     seed: int = 0,
@@ -39,6 +40,7 @@ def motion(
         features: Speech features to train on (default: the recipe's); several of equal width are mixed.
         hold_out: Speakers to keep for the final table.
         sync: Folder of a sync expert for the sync loss; default: the shipped one if it fits.
+        voices: Folder of recordings of many speakers, sound alone: training hears the clips in their voices.
         steps: Optimizer steps; 0: the recipe's.
         versions: Times each clip is used with different sound.
         seed: Of everything random.
@@ -48,6 +50,7 @@ def motion(
 
     from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
     from emogene.data.takes import TakeConfig
+    from emogene.data.voices import voice_means
     from emogene.evaluate.curves import curve_sheet
     from emogene.evaluate.motion import evaluate_motion, format_table, truths
     from emogene.features.prosody import prosody
@@ -61,6 +64,7 @@ def motion(
     extractors = _extractors(names)
     clips, held = split_corpus(open_corpus(data), hold_out or [])
     takes = corpus_takes(clips, extractors, prosody, out / "takes", TakeConfig(versions=versions, seed=seed))
+    others = None if voices is None else {x.name: voice_means(voices, x, prosody) for x in extractors}
     judged = {name: truths(group, extractors[-1], prosody) for name, group in held.items()}
     losses, loop = training_recipe(recipe)
     loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)
@@ -92,6 +96,7 @@ def motion(
         expert=expert,
         validate=validate,
         preview=preview,
+        voices=others,
     )
     model.save(out / "model", trained_on=[str(path) for path in data])
     if judged:

@@ -58,6 +58,7 @@ class Take:
     """What a network learns from.
 
     amplitude: the speaker's root mean square mouth offset. synthetic: animated by rules, not tracked.
+    heard_by: name of the extractor of the features.
     """
 
     speaker: str
@@ -67,6 +68,7 @@ class Take:
     mask: FloatArray
     amplitude: float
     synthetic: bool = False
+    heard_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def build_takes(
 def load_takes(folder: Path) -> list[Take]:
     """Read takes that ``build_takes`` wrote."""
     takes = []
-    for index, about in enumerate(read_json(folder / "takes.json")["takes"]):
+    header = read_json(folder / "takes.json")
+    for index, about in enumerate(header["takes"]):
         arrays = load_arrays(folder / f"{index:05d}.safetensors")
         n = min(len(arrays["offsets"]), len(arrays["features"]) // 2)
         takes.append(
@@ -147,6 +150,7 @@ def load_takes(folder: Path) -> list[Take]:
                 arrays["mask"][:n],
                 float(about["amplitude"]),
                 bool(about.get("synthetic", False)),
+                str(header["features"]),
             )
         )
     return takes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,21 +39,32 @@ class Windows:
     Args:
         takes: what to draw from.
         gain: standard deviation of the logarithm of the random amplitude.
+        voices: extractor name -> [V, F] mean features of other voices (``data.voices``). Half of the windows
+            are heard as if one of them spoke: the features keep their course about another mean, so that
+            what follows does not hang on the voice.
         real_share: of the spoken windows that are tracked people, where there is synthetic speech too.
         jitter: noise on the features, in units of their deviation.
     """
 
     def __init__(
-        self, takes: Sequence[Take], *, gain: float = 0.2, jitter: float = 0.1, real_share: float = 0.6
+        self,
+        takes: Sequence[Take],
+        *,
+        gain: float = 0.2,
+        jitter: float = 0.1,
+        real_share: float = 0.6,
+        voices: Mapping[str, FloatArray] | None = None,
     ) -> None:
         if not takes:
             raise UserError("there are no takes to train on; is the data folder right?")
         self.takes, self.gain, self.jitter = list(takes), gain, jitter
-        speakers = sorted({take.speaker for take in takes})
-        self._groups = [[i for i, take in enumerate(takes) if take.speaker == name] for name in speakers]
+        speakers = sorted({(take.speaker, take.heard_by) for take in takes})
+        self._groups = [
+            [i for i, take in enumerate(takes) if (take.speaker, take.heard_by) == key] for key in speakers
+        ]
         frames = np.array([sum(len(takes[i].offsets) for i in group) for group in self._groups], np.float64)
         synthetic = np.array([takes[group[0]].synthetic for group in self._groups])
-        silent = np.array([not name for name in speakers])
+        silent = np.array([not name for name, _ in speakers])
         shares = np.sqrt(frames) * ~silent
         for kind, share in ((synthetic, 1 - real_share), (~synthetic & ~silent, real_share)):
             if kind.any() and (~kind & ~silent).any():
@@ -63,6 +74,8 @@ class Windows:
         quiet = float(frames[silent].sum() / frames.sum())
         self._shares = np.where(silent, quiet, (1 - quiet) * shares)
         self._shares /= self._shares.sum()
+        self._voices = [(voices or {}).get(heard_by) for _, heard_by in speakers]
+        self._own = [mean_voice([takes[i] for i in group]) for group in self._groups]
         self._lengths = [
             np.array([len(takes[i].offsets) for i in group], np.float64) for group in self._groups
         ]
@@ -112,11 +125,24 @@ class Windows:
         amplitude = take.amplitude or self.reference_amplitude()
         mask = take.mask[first:stop].astype(np.float32)
         rows = slice(2 * first, 2 * stop)
+        features = take.features[rows].astype(np.float32)
+        voices = self._voices[group]
+        if voices is not None and take.speaker and rng.random() < 0.5:
+            other = voices[rng.integers(len(voices))]
+            features = features + np.float32(rng.random()) * (other - self._own[group])
         return (
-            np.pad(take.features[rows].astype(np.float32), ((0, 2 * short), (0, 0)), mode="edge"),
+            np.pad(features, ((0, 2 * short), (0, 0)), mode="edge"),
             np.pad(take.prosody[rows].astype(np.float32), ((0, 2 * short), (0, 0)), mode="edge"),
             np.pad(gain * offsets.reshape(stop - first, -1), ((0, short), (0, 0)), mode="edge"),
             np.pad(mask, (0, short)),
             gain * amplitude,
             float(take.synthetic),
         )
+
+
+def mean_voice(takes: Sequence[Take]) -> FloatArray:
+    """Mean features of a speaker where they speak, [F]."""
+    some = takes[:: max(1, len(takes) // 20)]
+    features = np.concatenate([take.features for take in some]).astype(np.float32)
+    loud = np.concatenate([take.prosody[:, 2] for take in some]).astype(np.float32)
+    return np.asarray(features[loud >= 0.5 * loud.max()].mean(0), np.float32)

@@ -32,6 +32,7 @@ from emogene.motion.model import MotionModel
 from emogene.motion.sync import SHIPPED, SyncExpert, load_sync
 from emogene.motion.vae import MotionConfig, MotionVae
 from emogene.training.loop import Hooks, LoopConfig, train
+from emogene.types import FloatArray
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def train_motion(
     preview: Callable[[MotionModel, Path], None] | None = None,
     start_from: MotionVae | None = None,
     freeze: Callable[[MotionModel], None] | None = None,
+    voices: Mapping[str, FloatArray] | None = None,
 ) -> MotionModel:
     """Train a motion network and return it ready to speak; resumes in ``run_dir``.
 
@@ -97,9 +99,10 @@ def train_motion(
         validate: scores a model ("score": lower is better).
         preview: draws a model into a folder.
         start_from: a network to go on from (fine-tuning on one person).
+        voices: mean features of other voices, see ``data.windows``.
         freeze: switches off the gradient of what shall stay as it is.
     """
-    windows = Windows(takes)
+    windows = Windows(takes, voices=voices)
     config = replace(config, feature_dim=windows.feature_dim)
     torch.manual_seed(loop.seed)
     network = MotionVae(config)
