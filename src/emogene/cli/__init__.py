@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.WARNING, format="emogene: %(message)s")
-    # Read by torch's thread pool when it is loaded: threads that wait sleep. Spinning, they take the cores from
-    # the render kernels' threads (half of all CPU time on two cores).
+    # Read by torch's thread pool when it is loaded: waiting threads sleep. Spinning, they take the cores from
+    # the render kernels (half of all CPU time on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_overview())
