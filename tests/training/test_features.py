@@ -36,8 +36,9 @@ def teacher() -> WhisperFeatures:
 
 def test_a_student_learns_resumes_and_loads(tmp_path: Path, speech: Path, teacher: WhisperFeatures) -> None:
     plan = recipe("tiny")
-    first = train_features([speech], tmp_path / "run", with_limits(plan, steps=10), teacher=teacher)
-    longer = train_features([speech], tmp_path / "run", with_limits(plan, steps=40), teacher=teacher)
+    given = {"teacher": teacher, "origin": WhisperEncoder(WhisperConfig(dim=16, heads=2, layers=2, take=2))}
+    first = train_features([speech], tmp_path / "run", with_limits(plan, steps=5), **given)
+    longer = train_features([speech], tmp_path / "run", with_limits(plan, steps=40), **given)
     assert longer["clean_mse"] < 0.9 * first["clean_mse"]
     loaded = load_extractor("emogene", tmp_path / "run" / "export")
     rows = loaded(Audio(buzz(1.0, 200)))

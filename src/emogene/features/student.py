@@ -1,11 +1,11 @@
-"""The built-in speech features `emogene`: a small causal network that stands in for Whisper's layer 4.
+"""The built-in speech features `emogene`: two local Whisper blocks that stand in for six whole ones.
 
-Sound [S] at 16 kHz -> [T50, 512]. Log-mel at 100 Hz with a fixed scale (nothing is normalised over a clip,
-so a row depends on its neighbourhood alone), a strided layer to 50 Hz, then residual blocks of a dilated
-depthwise convolution and a small MLP. It sees 2.1 s of the past and 222 ms of the future, so it streams
-exactly: every layer keeps the rows that its next outputs still need. It is distilled from
-``features.whisper`` by ``training.features``, hearing noise, rooms and other levels where the teacher
-heard the clean voice: noise alone looks like silence to it.
+Sound [S] at 16 kHz -> [T50, 512]. The student begins as the convolutions and the first two blocks of
+Whisper tiny. Three things make it stream: the log-mel scale is fixed (Whisper's hangs on the loudest value
+of the clip); a row attends to 75 rows of the past and 5 of the future in each block (Whisper's attends to
+the whole clip); and in place of absolute positions there is a bias per head and distance. It is then
+distilled to Whisper base's layer 4 by ``training.features``, hearing noise, rooms and other levels where
+the teacher heard the clean voice. Look-ahead 233 ms. Weights are 8-bit integers on disk: 4.3 MB.
 """
 
 from __future__ import annotations
@@ -16,102 +16,112 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from emogene.errors import FormatError
-from emogene.features.extractor import checked_samples, n_rows
+from emogene.features.extractor import HOP, checked_samples, n_rows
 from emogene.features.mel import MEL_HOP, N_FFT, N_MELS, mel_power
-from emogene.io.files import check_format_version, read_json
-from emogene.io.tensors import load_arrays
+from emogene.io.files import check_format_version, read_json, write_json
+from emogene.io.tensors import load_arrays, save_arrays
 from emogene.types import FEATURE_HZ, SAMPLE_RATE_HZ, Audio, FloatArray
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "features"
 STUDENT_FORMAT = 1
-MEL_FLOOR = 1e-7
-"""Added to the mel power: hiss of -80 dB and digital silence look alike."""
-DEPTHWISE_TAPS = 7
-FEW_ROWS = 16
-"""Up to so many rows, products of shifted rows are faster than a convolution (20 against 100 us)."""
+MEL_FLOOR = -6.5
+"""log10 mel power that counts as silence: 8 below the loudest of ordinary speech, as in Whisper."""
+MEL_MARGIN = 2
+"""Mel frames on each side that the two convolutions of a row see."""
+PIECE_ROWS = 200
+"""Long pushes are worked off in pieces of so many rows: attention within a piece is dense."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudentConfig:
-    """Sizes. One block per dilation; ahead: rows of the future that each block's convolution sees."""
+    """Sizes. width, heads: of Whisper tiny. behind, ahead: rows that each block attends to."""
 
     dim: int = 512
-    width: int = 256
-    expansion: int = 2
-    dilations: tuple[int, ...] = (1, 1, 2, 1, 4, 1, 8, 1)
-    ahead: tuple[int, ...] = (3, 2, 2, 1, 0, 1, 0, 1)
+    width: int = 384
+    heads: int = 6
+    behind: int = 75
+    ahead: tuple[int, ...] = (5, 5)
 
     def __post_init__(self) -> None:
-        if len(self.dilations) != len(self.ahead):
-            raise ValueError(f"dilations {self.dilations} and ahead {self.ahead} must be equally long")
         if self.look_ahead_s > 0.24:
             raise ValueError(f"a look-ahead of {self.look_ahead_s:.3f} s is more than 0.24 s; lower `ahead`")
 
     @property
     def look_ahead_s(self) -> float:
-        """Half a mel window, one mel frame for the stride, and the blocks' rows."""
-        return N_FFT / 2 / SAMPLE_RATE_HZ + MEL_HOP / SAMPLE_RATE_HZ + sum(self.ahead) / FEATURE_HZ
-
-    @property
-    def left_rows(self) -> int:
-        """Rows of the past that one output row depends on."""
-        return sum((DEPTHWISE_TAPS - 1) * d - a for d, a in zip(self.dilations, self.ahead, strict=True))
+        """Half a mel window, the convolutions' mel frames, and the blocks' rows."""
+        samples = N_FFT / 2 + MEL_MARGIN * MEL_HOP
+        return samples / SAMPLE_RATE_HZ + sum(self.ahead) / FEATURE_HZ
 
 
 def tiny() -> StudentConfig:
     """For tests."""
-    return StudentConfig(dim=16, width=16, expansion=1, dilations=(1, 2), ahead=(2, 0))
+    return StudentConfig(dim=16, width=16, heads=2, behind=10, ahead=(2, 1))
 
 
 def standard() -> StudentConfig:
-    """What ships: 2.4 million weights."""
+    """What ships: 4.3 million weights."""
     return StudentConfig()
 
 
-class StudentBlock(nn.Module):
-    """x + MLP(norm(depthwise(x))), on rows that come with their context."""
+class LocalBlock(nn.Module):
+    """A Whisper block whose attention is local and knows distances instead of places."""
 
-    def __init__(self, width: int, expansion: int, dilation: int, ahead: int) -> None:
+    def __init__(self, width: int, heads: int, behind: int, ahead: int) -> None:
         super().__init__()
-        self.dilation = dilation
-        self.ahead = ahead
-        self.behind = (DEPTHWISE_TAPS - 1) * dilation - ahead
-        self.taps = nn.Parameter(torch.randn(DEPTHWISE_TAPS, width) * 0.3)
-        self.norm = nn.LayerNorm(width)
-        self.mlp_in = nn.Linear(width, expansion * width)
-        self.mlp_out = nn.Linear(expansion * width, width)
+        self.heads, self.behind, self.ahead = heads, behind, ahead
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, 4 * width)
+        self.mlp_out = nn.Linear(4 * width, width)
+        self.distance = nn.Parameter(torch.zeros(heads, behind + ahead + 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, behind + n + ahead, C] -> [B, n, C]."""
-        n = x.shape[1] - self.behind - self.ahead
-        hidden = functional.gelu(self.mlp_in(self.norm(self._mixed(x, n))))
-        result: Tensor = x[:, self.behind : self.behind + n] + self.mlp_out(hidden)
-        return result
+        """[B, T, C] -> [B, T, C]."""
+        query, key, value = self.project(x)
+        return self.finish(x, self.attend(query, key, value, 0))
 
-    def _mixed(self, x: Tensor, n: int) -> Tensor:
-        """The depthwise convolution, [B, n, C]."""
-        if n > FEW_ROWS:
-            weights = self.taps.T[:, None]
-            mixed = functional.conv1d(x.transpose(1, 2), weights, dilation=self.dilation, groups=x.shape[2])
-            return mixed.transpose(1, 2)
-        span = (DEPTHWISE_TAPS - 1) * self.dilation + 1
-        return (x.unfold(1, span, 1)[..., :: self.dilation] * self.taps.T).sum(-1)
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, each [B, heads, T, C / heads]."""
+        B, T, C = x.shape
+        parts = self.query_key_value(self.attention_norm(x)).view(B, T, 3, self.heads, C // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, first: int) -> Tensor:
+        """Mixed values [B, n, C]; query row 0 is at key row ``first``."""
+        B, H, n, D = query.shape
+        distance = torch.arange(key.shape[2]) - torch.arange(first, first + n)[:, None]
+        near = (distance >= -self.behind) & (distance <= self.ahead)
+        bias = self.distance[:, (distance + self.behind).clamp(0, self.behind + self.ahead)]
+        bias = bias.masked_fill(~near, -torch.inf)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
+        return mixed.transpose(1, 2).reshape(B, n, H * D)
+
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Residuals and MLP, row by row."""
+        x = x + self.attention_out(mixed)
+        result: Tensor = x + self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(x))))
+        return result
 
 
 class StudentNet(nn.Module):
-    """Log-mel [B, M, 80] -> standardised teacher rows [B, T50, dim]."""
+    """Sound [B, S] -> standardised teacher rows [B, T50, dim]."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = nn.Linear(3 * N_MELS, config.width)
+        self.conv1 = nn.Conv1d(N_MELS, config.width, 3)
+        self.conv2 = nn.Conv1d(config.width, config.width, 3, stride=2)
+        self.place = nn.Parameter(torch.zeros(config.width))
         self.blocks = nn.ModuleList(
-            StudentBlock(config.width, config.expansion, dilation, ahead)
-            for dilation, ahead in zip(config.dilations, config.ahead, strict=True)
+            LocalBlock(config.width, config.heads, config.behind, ahead) for ahead in config.ahead
         )
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.dim)
@@ -119,25 +129,28 @@ class StudentNet(nn.Module):
         self.register_buffer("std", torch.ones(config.dim))
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Whole sounds [B, S] with silence around them -> standardised rows [B, T50, dim]."""
+        """Whole sounds with silence around them."""
+        return self.rows_out(self.hidden(samples))
+
+    def hidden(self, samples: Tensor) -> Tensor:
+        """Rows before the head [B, T50, width]."""
         rows = n_rows(samples.shape[-1])
-        # Mel frames -1 .. 2 rows - 1: row t is made of frames 2t - 1, 2t, 2t + 1.
-        before = N_FFT // 2 + MEL_HOP
-        after = max(0, 2 * rows * MEL_HOP - MEL_HOP + N_FFT // 2 + MEL_HOP - samples.shape[-1])
-        padded = functional.pad(samples, (before, after))
-        x = self.rows_of_mel(scaled_mel(padded)[:, : 2 * rows + 1])
+        before = N_FFT // 2 + MEL_MARGIN * MEL_HOP
+        after = max(0, rows * HOP + N_FFT // 2 - samples.shape[-1])
+        mel = scaled_mel(functional.pad(samples, (before, after)))
+        x = self.rows_of_mel(mel[:, : 2 * rows + 3])
         for block in self.blocks:
-            assert isinstance(block, StudentBlock)
-            x = block(functional.pad(x, (0, 0, block.behind, block.ahead)))
-        return self.rows_out(x)
+            x = block(x)
+        return x
 
     def rows_of_mel(self, mel: Tensor) -> Tensor:
-        """Mel frames [B, 2n + 1, 80] -> rows [B, n, C]: three frames each, two steps apart."""
-        joined = mel.unfold(1, 3, 2).flatten(2)
-        rows: Tensor = functional.gelu(self.stem(joined))
+        """Mel frames [B, 2n + 3, 80] -> rows [B, n, width]."""
+        x = functional.gelu(self.conv1(mel.transpose(1, 2)))
+        rows: Tensor = functional.gelu(self.conv2(x)).transpose(1, 2) + self.place
         return rows
 
     def rows_out(self, x: Tensor) -> Tensor:
+        """Hidden rows -> standardised teacher rows."""
         result: Tensor = self.head(self.norm(x))
         return result
 
@@ -148,8 +161,10 @@ class StudentNet(nn.Module):
 
 
 def scaled_mel(samples: Tensor) -> Tensor:
-    """Log-mel [B, M, 80] on a fixed scale: about 0 for silence to 2.5 for loud speech."""
-    return ((mel_power(samples) + MEL_FLOOR).log10() + 7) / 4
+    """Log-mel [B, M, 80] on Whisper's scale for ordinary speech: -0.6 in silence to 1.4."""
+    floor = 10.0**MEL_FLOOR
+    logs: Tensor = mel_power(samples).clamp_min(floor).log10()
+    return (logs + 4) / 4
 
 
 class StudentFeatures:
@@ -164,93 +179,133 @@ class StudentFeatures:
 
     def __call__(self, audio: Audio) -> FloatArray:
         stream = self.stream()
-        samples = checked_samples(audio)
-        # In pieces, so that hours of sound need no more memory than their features.
-        pieces = [stream.push(samples[k : k + 60 * SAMPLE_RATE_HZ]) for k in range(0, len(samples), 960_000)]
-        return np.concatenate([*pieces, stream.flush()])
+        return np.concatenate([stream.push(checked_samples(audio)), stream.flush()])
 
     def stream(self) -> StudentStream:
+        """Rows come as soon as their look-ahead is there."""
         return StudentStream(self.net)
 
 
 class StudentStream:
-    """Layer by layer streaming: each layer holds the input rows its next output needs."""
+    """The network on sound that arrives in pieces: each layer keeps what its next rows still need."""
 
     def __init__(self, net: StudentNet) -> None:
         self.net = net
-        self._samples = torch.zeros(1, N_FFT // 2 + MEL_HOP)
+        self._samples = torch.zeros(1, N_FFT // 2 + MEL_MARGIN * MEL_HOP)
         self._mel = torch.zeros(1, 0, N_MELS)
-        self._held = [torch.zeros(1, block.behind, net.config.width) for block in self._blocks()]
-        self._n_samples = self._n_stem = 0
+        self._layers = [_BlockState(block) for block in net.blocks if isinstance(block, LocalBlock)]
+        self._n_samples = self._n_rows = 0
 
     def push(self, samples: FloatArray) -> FloatArray:
         """Take samples [S]; return the rows [n, dim] that became final."""
         self._n_samples += len(samples)
-        return self._advance(torch.from_numpy(np.array(samples, np.float32))[None], last=False)
+        sound = torch.from_numpy(np.array(samples, np.float32))[None]
+        size = PIECE_ROWS * HOP
+        starts = range(0, max(1, len(samples)), size)
+        return np.concatenate([self._advance(sound[:, k : k + size], last=False) for k in starts])
 
     def flush(self) -> FloatArray:
         """Return the rows still owed; what is not there counts as silence."""
-        need = (2 * n_rows(self._n_samples) - 1) * MEL_HOP + N_FFT // 2 + MEL_HOP
-        return self._advance(torch.zeros(1, max(0, need - self._n_samples)), last=True)
-
-    def _blocks(self) -> list[StudentBlock]:
-        return [block for block in self.net.blocks if isinstance(block, StudentBlock)]
+        need = n_rows(self._n_samples) * HOP + N_FFT // 2 - self._n_samples
+        return self._advance(torch.zeros(1, max(0, need)), last=True)
 
     @torch.inference_mode()
     def _advance(self, samples: Tensor, *, last: bool) -> FloatArray:
         x = self._stem(samples, last)
-        for index, block in enumerate(self._blocks()):
-            parts = [self._held[index], x]
-            if last:
-                parts.append(torch.zeros(1, block.ahead, x.shape[2]))
-            known = torch.cat(parts, dim=1)
-            n = known.shape[1] - block.behind - block.ahead
-            x = block(known) if n > 0 else known[:, :0]
-            self._held[index] = known[:, max(0, n) :]
+        for layer in self._layers:
+            x = layer.step(x, last)
         rows = self.net.raw(self.net.rows_out(x))
         return np.ascontiguousarray(rows[0].numpy())
 
     def _stem(self, samples: Tensor, last: bool) -> Tensor:
-        """Samples -> mel frames -> first layer's rows, as many as are complete."""
+        """Samples -> mel frames -> rows of the convolutions, as many as are complete."""
         self._samples = torch.cat([self._samples, samples], dim=1)
         n_frames = max(0, (self._samples.shape[1] - N_FFT) // MEL_HOP + 1)
         if n_frames:
             self._mel = torch.cat([self._mel, scaled_mel(self._samples)], dim=1)
             self._samples = self._samples[:, n_frames * MEL_HOP :]
-        n = max(0, (self._mel.shape[1] - 1) // 2)
+        n = max(0, (self._mel.shape[1] - 3) // 2)
         if last:
-            n = min(n, n_rows(self._n_samples) - self._n_stem)
+            n = min(n, n_rows(self._n_samples) - self._n_rows)
         if n == 0:
             return torch.zeros(1, 0, self.net.config.width)
-        rows = self.net.rows_of_mel(self._mel[:, : 2 * n + 1])
+        rows = self.net.rows_of_mel(self._mel[:, : 2 * n + 3])
         self._mel = self._mel[:, 2 * n :]
-        self._n_stem += n
+        self._n_rows += n
         return rows
 
 
+class _BlockState:
+    """One block's past: keys and values of the rows behind, and rows that wait for those ahead."""
+
+    def __init__(self, block: LocalBlock) -> None:
+        self.block = block
+        self.waiting: Tensor | None = None
+        self.query = self.key = self.value = torch.zeros(0)
+        self.first = 0  # place of the first waiting row among the keys
+
+    def step(self, x: Tensor, last: bool) -> Tensor:
+        parts = self.block.project(x)
+        if self.waiting is None:
+            self.waiting, (self.query, self.key, self.value) = x, parts
+        else:
+            self.waiting = torch.cat([self.waiting, x], dim=1)
+            old = (self.query, self.key, self.value)
+            self.query, self.key, self.value = (
+                torch.cat(pair, dim=2) for pair in zip(old, parts, strict=True)
+            )
+        n = max(0, self.waiting.shape[1] - (0 if last else self.block.ahead))
+        if n == 0:
+            return x[:, :0]
+        mixed = self.block.attend(self.query[:, :, :n], self.key, self.value, self.first)
+        rows = self.block.finish(self.waiting[:, :n], mixed)
+        self.waiting, self.query = self.waiting[:, n:], self.query[:, :, n:]
+        drop = max(0, self.first + n - self.block.behind)
+        self.key, self.value = self.key[:, :, drop:], self.value[:, :, drop:]
+        self.first += n - drop
+        return rows
+
+
+def save_student(net: StudentNet, folder: Path) -> None:
+    """Write config.json and model.safetensors: matrices as 8-bit integers with a scale per output."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, tensor in net.state_dict().items():
+        values = tensor.detach().float().numpy()
+        if values.ndim < 2 or name.endswith("distance"):
+            arrays[name] = values.astype(np.float32 if name in ("mean", "std") else np.float16)
+            continue
+        flat = values.reshape(len(values), -1)
+        scale = np.maximum(np.abs(flat).max(1), 1e-8) / 127
+        arrays[name] = np.round(flat / scale[:, None]).astype(np.int8).reshape(values.shape)
+        arrays[f"{name}.scale"] = scale.astype(np.float32)
+    save_arrays(folder / "model.safetensors", arrays)
+    write_json(folder / "config.json", {"format_version": STUDENT_FORMAT, "student": asdict(net.config)})
+
+
 def load_student(path: Path | None = None) -> StudentFeatures:
-    """Load config.json and model.safetensors of a folder; None: the shipped student."""
+    """Load a folder that save_student wrote; None: the shipped student."""
     folder = SHIPPED if path is None else path
-    config = read_json(folder / "config.json")
-    check_format_version(config, STUDENT_FORMAT, folder / "config.json")
-    net = StudentNet(config_of(config["student"]))
-    state = {
-        name: torch.from_numpy(array).float()
-        for name, array in load_arrays(folder / "model.safetensors").items()
-    }
+    content = read_json(folder / "config.json")
+    check_format_version(content, STUDENT_FORMAT, folder / "config.json")
+    fields: dict[str, Any] = content.get("student", {})
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     try:
-        net.load_state_dict(state)
-    except RuntimeError:
-        raise FormatError(f"{folder} holds weights of another size than its config.json says") from None
+        net = StudentNet(StudentConfig(**fields))
+        net.load_state_dict(_dequantised(load_arrays(folder / "model.safetensors")))
+    except (RuntimeError, TypeError, KeyError):
+        raise FormatError(
+            f"{folder} does not hold a student of this version; build or get it again"
+        ) from None
     return StudentFeatures(net)
 
 
-def config_of(fields: dict[str, Any]) -> StudentConfig:
-    """StudentConfig from JSON."""
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-    return StudentConfig(**values)
-
-
-def config_json(config: StudentConfig) -> dict[str, Any]:
-    """StudentConfig as JSON, with the format version."""
-    return {"format_version": STUDENT_FORMAT, "student": asdict(config)}
+def _dequantised(arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
+    state = {}
+    for name, array in arrays.items():
+        if name.endswith(".scale"):
+            continue
+        values = array.astype(np.float32)
+        if array.dtype == np.int8:
+            values *= arrays[f"{name}.scale"].reshape(-1, *[1] * (array.ndim - 1))
+        state[name] = torch.from_numpy(values)
+    return state

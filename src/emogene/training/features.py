@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,10 +22,14 @@ from torch.nn import functional
 from emogene.errors import UserError
 from emogene.features import student
 from emogene.features.extractor import HOP
-from emogene.features.student import StudentConfig, StudentNet, config_json
-from emogene.features.whisper import WhisperFeatures, load_whisper, registers
-from emogene.io.files import write_json
-from emogene.training.checkpoint import save_model
+from emogene.features.student import StudentConfig, StudentNet, save_student
+from emogene.features.whisper import (
+    WhisperEncoder,
+    WhisperFeatures,
+    load_whisper,
+    load_whisper_tiny,
+    registers,
+)
 from emogene.training.feature_sound import (
     Shards,
     SoundConfig,
@@ -35,6 +39,7 @@ from emogene.training.feature_sound import (
     spoil,
     synthetic_utterances,
 )
+from emogene.training.feature_start import fit_head, start_from_whisper
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.types import SAMPLE_RATE_HZ, FloatArray
 
@@ -42,6 +47,8 @@ log = logging.getLogger(__name__)
 
 TEACHER_EDGE = 50
 """Rows at each end of a teacher's window that are not learnt from."""
+CALIBRATION = 8
+"""Windows on which the effect of positions is measured."""
 WARM_UP_ROWS = 25
 """Rows at the start of a training crop that do not count: the student has heard nothing yet."""
 
@@ -57,6 +64,8 @@ class FeatureTraining:
     held_out_shards: int = 1
     batch: int = 8
     crop_s: float = 5.0
+    head_batches: int = 60
+    """Batches for the first fit of the head."""
     cosine: float = 0.5
     """Weight of 1 - cosine beside the square error."""
 
@@ -67,16 +76,17 @@ def recipe(name: str) -> FeatureTraining:
         return FeatureTraining(
             student=student.tiny(),
             sound=SoundConfig(window_s=3.0, per_shard=4, synthetic=0),
-            loop=LoopConfig(steps=30, learning_rate=1e-2, warmup=3, log_every=10),
+            loop=LoopConfig(steps=30, learning_rate=3e-3, warmup=3, log_every=10),
             shards=2,
             batch=4,
             crop_s=2.0,
+            head_batches=4,
         )
     if name == "standard":
         return FeatureTraining(
             student=student.standard(),
             sound=SoundConfig(),
-            loop=LoopConfig(steps=4000, learning_rate=2e-3, warmup=200, log_every=50, validate_every=500),
+            loop=LoopConfig(steps=2000, learning_rate=3e-4, warmup=50, log_every=25, validate_every=250),
         )
     raise UserError(f"no recipe is called {name!r}; choose tiny or standard")
 
@@ -87,6 +97,7 @@ def train_features(
     plan: FeatureTraining | str = "standard",
     *,
     teacher: WhisperFeatures | None = None,
+    origin: WhisperEncoder | None = None,
 ) -> dict[str, float]:
     """Distil a student from recordings; resumes a run that was interrupted.
 
@@ -95,6 +106,7 @@ def train_features(
         run_dir: the run; its ``teacher`` folder keeps what the teacher said, ``export`` the student.
         plan: a recipe or its name.
         teacher: Whisper base unless given (tests).
+        origin: the encoder whose first blocks the student starts from; Whisper tiny unless given.
 
     Returns:
         Losses and validation scores.
@@ -105,6 +117,8 @@ def train_features(
     torch.manual_seed(plan.loop.seed)
     net = StudentNet(plan.student)
     _set_scale(net, windows)
+    if not (run_dir / "checkpoints").exists():
+        _start(net, plan, windows, origin)
 
     def step(index: int, rng: np.random.Generator) -> Mapping[str, Tensor | float]:
         return losses(net, *_batch(windows, plan, rng), plan.cosine)
@@ -112,11 +126,11 @@ def train_features(
     def validate() -> Mapping[str, float]:
         return validation(net, held_out)
 
-    config = config_json(plan.student)
+    config = asdict(plan.student)
     about = {"stage": "features", "data": [str(path) for path in data], "windows": len(windows)}
     hooks = Hooks(validate=validate, about=about, config=config)
     scores = train(run_dir, net, step, plan.loop, hooks)
-    export(net, run_dir / "export")
+    save_student(net, run_dir / "export")
     return scores
 
 
@@ -147,12 +161,6 @@ def validation(net: StudentNet, windows: Windows) -> dict[str, float]:
     return result | {"score": 0.5 * (result["clean_mse"] + result["spoilt_mse"])}
 
 
-def export(net: StudentNet, folder: Path) -> None:
-    """Write a folder that ``load_extractor("emogene", folder)`` loads, weights as float16."""
-    save_model(folder / "model.safetensors", net, torch.float16)
-    write_json(folder / "config.json", config_json(net.config))
-
-
 def _windows(
     plan: FeatureTraining, data: list[Path], run_dir: Path, teacher: WhisperFeatures | None
 ) -> tuple[Windows, Windows]:
@@ -175,6 +183,15 @@ def _windows(
     shards = Shards(run_dir / "teacher", plan.sound, teach)
     held_out = shards.load(plan.held_out_shards, kept_back, "held-out")
     return shards.load(plan.shards, spoken, "train"), held_out
+
+
+def _start(net: StudentNet, plan: FeatureTraining, windows: Windows, origin: WhisperEncoder | None) -> None:
+    """Whisper's first blocks, then the best head on top of them."""
+    encoder = origin or load_whisper_tiny().encoder
+    sounds = [windows.samples(index) for index in range(min(CALIBRATION, len(windows)))]
+    start_from_whisper(net, encoder, sounds)
+    rng = np.random.default_rng((plan.sound.seed, 2))
+    fit_head(net, lambda: _batch(windows, plan, rng), plan.head_batches)
 
 
 def _set_scale(net: StudentNet, windows: Windows) -> None:
