@@ -17,6 +17,8 @@ int eg_sums_backward(int, int, const Field*, Rays*, const float*, float*, float*
 int eg_train(int, int, const Field*, Rays*, Loss*, float*, float*);
 int eg_mask(int, const Field*, const uint8_t*, const float*, int64_t, uint8_t*);
 int eg_image(int, int, const Field*, Image*);
+int eg_convolve(int, int, const Convolution*, int64_t);
+int eg_paint(int, int, const Picture*);
 int eg_adam(int, int, float*, float*, float*, float*, uint16_t*, int64_t, const float*);
 }
 
@@ -104,6 +106,24 @@ static int run(int isa, int threads, int64_t n_rays) {
   return 0;
 }
 
+static int decode(int isa, int threads, int64_t height, int64_t width, bool over) {
+  const int64_t rows = (height + 3) / 4 * 4 + 2, cols = (width + 3) / 4 * 4 + 2;
+  auto input = random_floats((size_t)(rows * cols) * 32, 1.0f), first = random_floats((size_t)(rows * cols) * 48, 1.0f);
+  std::vector<float> second((size_t)(rows * cols) * 48), out((size_t)(rows * cols) * 64);
+  auto weight = random_floats(36 * 80 * 64, 0.1f), bias = random_floats(64, 0.1f);
+  const Convolution layers[2] = {
+      {{first.data(), nullptr}, {48, 0}, {48, 0}, height, width, cols, 48, weight.data(), bias.data(), second.data(), 1, 1},
+      {{second.data(), input.data()}, {48, 32}, {48, 32}, height, width, cols, 64, weight.data(), bias.data(), out.data(), 0, 0}};
+  CHECK(eg_convolve(isa, threads, layers, 2))
+  const int64_t full_width = 4 * width + 8, full_height = 4 * height + 4;
+  std::vector<uint8_t> background((size_t)(full_width * full_height) * 3, 7);
+  std::vector<uint8_t> picture((size_t)(full_width * full_height) * (over ? 3 : 4));
+  const Picture target{out.data(), height, width, cols, 1, 2, full_width, over ? background.data() : nullptr,
+                       picture.data(), 0.02f};
+  CHECK(eg_paint(isa, threads, &target))
+  return 0;
+}
+
 int main() {
   int tried = 0;
   for (int isa = 0; isa < 4; isa++) {
@@ -111,6 +131,8 @@ int main() {
     for (const int threads : {1, 2})
       for (const int64_t n_rays : {0, 1, 33, 200})
         if (run(isa, threads, n_rays)) return 1;
+    for (const int64_t size : {1, 5, 70})
+      if (decode(isa, 2, size, 72 - size, size != 5)) return 1;
     tried++;
   }
   std::printf("%d instruction sets\n", tried);

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -88,6 +90,7 @@ class Pool {
       }
     const size_t rounded = (bytes + 63) / 64 * 64;
     void* p = std::aligned_alloc(64, rounded + 64);
+    if (!p) throw std::bad_alloc();
     *(size_t*)p = rounded;
     return (char*)p + 64;
   }
@@ -148,7 +151,13 @@ template <class Work> void on_threads(const Kernels& kernels, int threads, Work 
     kernels.end();
   };
   std::vector<std::thread> others;
-  for (int i = 1; i < threads; i++) others.emplace_back(run, i);
+  for (int i = 1; i < threads; i++) {
+    try {
+      others.emplace_back(run, i);
+    } catch (const std::system_error&) {
+      run(i);  // no thread to be had: do its share here
+    }
+  }
   run(0);
   for (auto& other : others) other.join();
 }
