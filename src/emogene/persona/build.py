@@ -78,6 +78,10 @@ def build_kit(recipe: PersonaRecipe, sources: Sources) -> Kit:
     scale = part_files.head_scale(shape, base)
     units = np.stack([data.unit_mm(name) for name in ARKIT_52])
     bound = _bound_parts(recipe, sources, scale, groups)
+    landmark_vertices = symmetric_landmarks(mirror)
+    landmarks = shape[landmark_vertices].mean(1)
+    if recipe.hair_cut_mm is not None:
+        bound["hair"] = _cut(bound["hair"], shape, landmarks[8, 1] + recipe.hair_cut_mm)
     hidden = bound["clothes"].hidden
     keep = (shape[body.faces, 1].mean(1) > joint_neck[1] - BUST_BELOW_NECK_MM) & ~np.array(
         [all(v in hidden for v in face) for face in body.faces.tolist()]
@@ -98,11 +102,9 @@ def build_kit(recipe: PersonaRecipe, sources: Sources) -> Kit:
         )
         for name, part in bound.items()
     }
-    landmark_vertices = symmetric_landmarks(mirror)
     skin_vertices = np.unique(faces)
     local = np.zeros(len(base), np.int64)
     local[skin_vertices] = np.arange(len(skin_vertices))
-    landmarks = shape[landmark_vertices].mean(1)
     uv = skin_uv(shape[faces], landmarks, inside_mouth(old_uv, sources))
     hair = bound["hair"]
     strands = (shape[hair.refs] * hair.weights[..., None]).sum(1) + hair.offset_mm
@@ -207,6 +209,21 @@ def _largest_sheet(hair: BoundPart) -> BoundPart:
     keep = sheet == np.bincount(sheet).argmax()
     surface = Surface(faces[keep], hair.surface.uv, hair.surface.face_uv[keep])
     return replace(hair, surface=surface)
+
+
+def _cut(hair: BoundPart, shape: FloatTable, end_mm: float) -> BoundPart:
+    """Cut the hair straight at height ``end_mm``, its last 75 mm turned in a little, as a bob."""
+    faces = hair.surface.faces
+    grown = (shape[hair.refs] * hair.weights[..., None]).sum(1) + hair.offset_mm
+    low = grown[:, 1] < end_mm
+    keep = (~low[faces]).any(1)
+    styled = grown.copy()
+    styled[low, 1] = end_mm
+    turn = np.clip((end_mm + 75 - styled[:, 1]) / 75, 0, 1) ** 1.5
+    styled[:, 0] *= 1 - 0.16 * turn
+    styled[:, 2] = (styled[:, 2] + 10) * (1 - 0.10 * turn) - 10
+    surface = Surface(faces[keep], hair.surface.uv, hair.surface.face_uv[keep])
+    return replace(hair, surface=surface, offset_mm=hair.offset_mm + styled - grown)
 
 
 def _follow_weights(sources: Sources, groups: dict[str, IndexTable]) -> tuple[FloatTable, FloatTable]:

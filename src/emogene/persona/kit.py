@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emogene.errors import UserError
 from emogene.io.files import atomic_folder, check_format_version, read_json, write_json
 from emogene.io.tensors import load_arrays, save_arrays
 from emogene.types import FloatArray
@@ -126,4 +127,10 @@ class Kit:
 
 def shipped_kit(name: str) -> Kit:
     """Load a kit that comes with the package."""
-    return Kit.load(Path(__file__).parent / "kits" / name)
+    folder = Path(__file__).parent / "kits" / name
+    if not folder.is_dir():
+        command = f"python -m emogene.persona.build --persona {name} --out DIR"
+        raise UserError(
+            f"no kit of {name} comes with the package; build one with `{command}` and give its path"
+        )
+    return Kit.load(folder)

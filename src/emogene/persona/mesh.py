@@ -156,8 +156,13 @@ class PersonaMesh:
             head, neck = np.ones_like(head), np.ones_like(neck)
         if name == "hair":
             height = full @ self.kit.base_mm + offset
-            low = self.kit.joint_head_mm[1]
-            head = neck = np.clip((height[:, 1] - low + 70) / 90, 0, 1).astype(np.float32)
+            used = np.unique(part.faces)
+            if height[used, 1].min() > self.kit.joint_neck_mm[1]:
+                head = neck = np.ones_like(head)
+            else:
+                # Long hair lies on the shoulders: its ends stay there when the head turns.
+                share = (height[:, 1] - self.kit.joint_head_mm[1] + 70) / 90
+                head = neck = np.clip(share, 0, 1).astype(np.float32)
         return SmoothPart(full, offset, faces, face_uv, head, neck)
 
     def _landmark_matrix(self) -> sp.csr_matrix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emogene.errors import UserError
 
@@ -26,6 +26,8 @@ class PersonaRecipe:
     hair_rgb: RGB = (0.30, 0.22, 0.165)
     hair_strips: bool = True
     """False: only the hair's one large sheet, for cuts whose loose strips stand off the head."""
+    hair_cut_mm: float | None = None
+    """Cut the hair straight this far above the chin (negative: below); None: as it grows."""
     brows: str = "eyebrow001"
     brow_rgb: RGB = (0.20, 0.13, 0.09)
     lashes: str = "eyelashes01"
@@ -82,7 +84,9 @@ JONAS = PersonaRecipe(
     background_rgb=(0.63, 0.60, 0.55),
     seed=2,
 )
-PERSONAS: Mapping[str, PersonaRecipe] = {recipe.name: recipe for recipe in (MARA, JONAS)}
+LENA = replace(MARA, name="lena", hair_cut_mm=4.0)
+"""Mara with her hair cut at the chin: all of it turns with the head, which is easier to learn."""
+PERSONAS: Mapping[str, PersonaRecipe] = {recipe.name: recipe for recipe in (MARA, JONAS, LENA)}
 DEFAULT_PERSONA = MARA.name
 
 
