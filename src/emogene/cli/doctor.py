@@ -70,7 +70,7 @@ def _kernels() -> list[Row]:
     kernels = backend.kernels()
     if kernels is None:
         reason = "switched off by EMOGENE_ISA=torch" if os.environ.get("EMOGENE_ISA") == "torch" else "none"
-        return [*rows, ("note", "render kernels", f"{reason}: rendering uses torch, about 40 x slower")]
+        return [*rows, ("note", "render kernels", f"{reason}: rendering uses torch, about 25 x slower")]
     forced = " (forced by EMOGENE_ISA)" if os.environ.get("EMOGENE_ISA") else ""
     shipped = "shipped" if kernels.path.parent == build.SOURCE_DIR else "compiled here"
     if kernels.path.parent == binding.cache_folder():
@@ -82,16 +82,14 @@ def _kernels() -> list[Row]:
 
 
 def _media() -> list[Row]:
-    import av
+    from emogene.io.libraries import media_libraries
 
-    versions = [f"{name} {'.'.join(map(str, version))}" for name, version in av.library_versions.items()]
-    codecs = av.codecs_available
-    missing = [name for name in ("libx264", "aac") if name not in codecs]
-    rows: list[Row] = [("ok", "media (PyAV)", f"{av.__version__}: {', '.join(versions[:4])}")]
-    if missing:
-        rows.append(
-            ("missing", "codecs", f"this PyAV lacks {', '.join(missing)}; pip install --force-reinstall av")
-        )
+    media = media_libraries()
+    versions = ", ".join(f"{name} {version}" for name, version in list(media.libraries.items())[:4])
+    rows: list[Row] = [("ok", "media (PyAV)", f"{media.version}: {versions}")]
+    if media.missing:
+        lost = ", ".join(media.missing)
+        rows.append(("missing", "codecs", f"this PyAV lacks {lost}; pip install --force-reinstall av"))
     if shutil.which("ffmpeg") is None:
         rows.append(("ok", "ffmpeg program", "absent, not needed"))
     return rows
