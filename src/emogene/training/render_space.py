@@ -37,8 +37,8 @@ def fit_box(frames: Frames, n_probe: int = 40) -> HeadBox:
     if not corners:
         return HeadBox()
     points = np.concatenate(corners)
-    low, high = np.quantile(points, 0.02, axis=0), np.quantile(points, 0.98, axis=0)
-    half = float(np.clip(0.53 * max(high - low), 1.0, 4.0))
+    low, high = np.quantile(points, 0.01, axis=0), np.quantile(points, 0.99, axis=0)
+    half = float(np.clip(0.56 * max(high - low), 1.0, 4.0))
     center = (low + high) / 2
     return HeadBox((float(center[0]), float(center[1]), FRONT - half), half)
 

@@ -1,0 +1,113 @@
+"""How a portrait is trained: sizes, schedule and loss weights, and the recipes that set them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from emogene.render.decoder import DecoderConfig
+from emogene.render.field import FieldConfig
+from emogene.render.torso import TorsoConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderRecipe:
+    """How a portrait is trained."""
+
+    low: int = 128
+    """Edge of the feature picture; the portrait is made at four times that."""
+    max_frames: int = 2000
+    hold_out: bool = True
+    """Leave the last 1/11 of the frames for testing."""
+    warmup_steps: int = 1500
+    warmup_rays: int = 8192
+    warmup_frames: int = 8
+    joint_steps: int = 6000
+    patch: int = 32
+    patches: int = 2
+    """Patches per step, each of its own frame."""
+    focus: tuple[float, float, float, float] = (0.36, 0.16, 0.33, 0.15)
+    """Share of patches on mouth, eyes, head, torso."""
+    draft_share: float = 0.12
+    """Share of steps at the draft quality's grid."""
+    step: float = 1 / 72
+    """Ray sample distance, cube lengths."""
+    edge_weight: float = 1.0
+    texture_weight: float = 0.0
+    perceptual_weight: float = 0.05
+    perceptual_every: int = 2
+    """Steps between uses of the perceptual loss, which costs as much as the field."""
+    critic_weight: float = 0.05
+    critic_start: float = 0.5
+    """Share of the joint steps after which the critic takes part; 1: never."""
+    field_rate: float = 1e-2
+    network_rate: float = 2e-3
+    decoder_rate: float = 1e-3
+    latent_drop: float = 0.5
+    """Share of patches rendered with mean latents, as they are after training."""
+    head: FieldConfig = field(default_factory=FieldConfig)
+    torso: TorsoConfig = field(default_factory=TorsoConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    checkpoint_every: int = 500
+    preview_every: int = 1000
+    seed: int = 0
+
+
+def tiny() -> RenderRecipe:
+    """Seconds: for tests."""
+    return RenderRecipe(
+        low=32,
+        max_frames=64,
+        warmup_steps=60,
+        warmup_rays=512,
+        warmup_frames=4,
+        joint_steps=60,
+        patch=16,
+        patches=1,
+        step=1 / 32,
+        critic_start=0.5,
+        perceptual_weight=0.0,
+        head=FieldConfig(levels=6, log2_table=11, finest=64, hidden=32, occupancy=32),
+        torso=TorsoConfig(plane=64, knots=6, hidden=24),
+        decoder=DecoderConfig(width=24, depth=2),
+        checkpoint_every=30,
+        preview_every=60,
+    )
+
+
+def standard() -> RenderRecipe:
+    """About fifteen minutes on two cores."""
+    return RenderRecipe()
+
+
+def high() -> RenderRecipe:
+    """About two hours on two cores."""
+    return RenderRecipe(
+        warmup_steps=4000,
+        joint_steps=40_000,
+        max_frames=4500,
+        critic_start=0.4,
+    )
+
+
+def paper() -> RenderRecipe:
+    """Sizes and weights near RAD-NeRF with super-resolution as EmoGene used it (paper 1.7); days on a CPU."""
+    return RenderRecipe(
+        max_frames=13_000,
+        warmup_steps=200_000,
+        warmup_rays=65_536,
+        joint_steps=200_000,
+        patch=64,
+        patches=1,
+        step=1 / 128,
+        texture_weight=0.0,
+        edge_weight=0.0,
+        perceptual_weight=0.05,
+        critic_start=1.0,
+        field_rate=5e-3,
+        network_rate=5e-4,
+        head=FieldConfig(log2_table=16, finest=2048, occupancy=128),
+        decoder=DecoderConfig(width=128, depth=4),
+    )
+
+
+RECIPES = {"tiny": tiny, "standard": standard, "high": high, "paper": paper}
