@@ -84,10 +84,11 @@ def emulated_library() -> str | None:
     return None if path is None else str(path)
 
 
-def isa_params() -> list[str]:
+def isa_params() -> list:
     """Instruction sets to test: the host's, and emulated tiles where only those are missing."""
     isas = list(host_isas())
-    return [*isas, "amx-emulated"] if "avx512" in isas and "amx" not in isas else isas or ["none"]
+    emulated = pytest.param("amx-emulated", marks=pytest.mark.slow)
+    return [*isas, emulated] if "avx512" in isas and "amx" not in isas else isas or ["none"]
 
 
 @pytest.fixture(params=isa_params())
