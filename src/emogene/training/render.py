@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ from emogene.render.losses import (
 )
 from emogene.render.model import PortraitConfig, PortraitModel, layered
 from emogene.render.portrait import Portrait
-from emogene.render.rays import camera_origin, pixel_directions
+from emogene.render.rays import HeadBox, camera_origin, pixel_directions
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.training.render_frames import Frames, neutral_of, open_frames
 from emogene.training.render_patches import Patch, PatchSampler, RaySampler
@@ -102,7 +102,7 @@ def train_portrait(
         progress=None if report is None else lambda done, total: report("frames", done, total, 0.0),
     )
     neutral = neutral_of(clip) if neutral_cano is None else neutral_cano
-    trainer = PortraitTrainer(frames, neutral, recipe)
+    trainer = PortraitTrainer(frames, neutral, recipe, _box(frames, out / "space.json"))
     recipe = _planned(trainer, out / "plan.json", minutes)
     trainer.recipe = recipe
     trainer.warm_up(out / "warmup", report)
@@ -112,6 +112,14 @@ def train_portrait(
     with atomic_folder(out / "portrait") as folder:
         portrait.save(folder)
     return portrait
+
+
+def _box(frames: Frames, path: Path) -> HeadBox:
+    """The head's box, found once: a run that goes on must not find another one."""
+    if not path.exists():
+        write_json(path, asdict(fit_box(frames)))
+    space = read_json(path)
+    return HeadBox(tuple(space["center"]), float(space["half_size"]))
 
 
 def _planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecipe:
@@ -144,10 +152,12 @@ class _Trained(nn.Module):
 class PortraitTrainer:
     """The model, its data and the two kinds of step."""
 
-    def __init__(self, frames: Frames, neutral: FloatArray, recipe: RenderRecipe) -> None:
+    def __init__(
+        self, frames: Frames, neutral: FloatArray, recipe: RenderRecipe, box: HeadBox | None = None
+    ) -> None:
         self.frames, self.recipe = frames, recipe
         torch.manual_seed(recipe.seed)
-        box = fit_box(frames)
+        box = box or fit_box(frames)
         config = PortraitConfig(
             camera=frames.camera,
             box=box,
