@@ -91,7 +91,8 @@ def _distance_bias(block: LocalBlock, pairs: Sequence[tuple[Tensor, Tensor]]) ->
 def _logits(block: LocalBlock, x: Tensor) -> Tensor:
     query, key, _ = block.project(x)
     logits: Tensor = query @ key.transpose(-1, -2)
-    return logits[0] / query.shape[-1] ** 0.5
+    scale: float = query.shape[-1] ** 0.5
+    return logits[0] / scale
 
 
 def _exact(block: LocalBlock, x: Tensor) -> Tensor:
