@@ -129,7 +129,7 @@ def _planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderReci
         return recipe
     if not path.exists():
         warm, joint = trainer.seconds_per_step()
-        share = 0.2 * minutes * 60
+        share = 0.15 * minutes * 60
         plan = {
             "warmup_steps": int(np.clip(share / warm, 50, recipe.warmup_steps)),
             "joint_steps": max(50, int((minutes * 60 - share) / joint)),

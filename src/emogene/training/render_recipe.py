@@ -18,10 +18,10 @@ class RenderRecipe:
     max_frames: int = 2000
     hold_out: bool = True
     """Leave the last 1/11 of the frames for testing."""
-    warmup_steps: int = 1500
+    warmup_steps: int = 800
     warmup_rays: int = 8192
     warmup_frames: int = 8
-    joint_steps: int = 6000
+    joint_steps: int = 9000
     patch: int = 32
     patches: int = 2
     """Patches per step, each of its own frame."""
@@ -37,7 +37,7 @@ class RenderRecipe:
     perceptual_every: int = 2
     """Steps between uses of the perceptual loss, which costs as much as the field."""
     critic_weight: float = 0.05
-    critic_start: float = 0.5
+    critic_start: float = 0.55
     """Share of the joint steps after which the critic takes part; 1: never."""
     field_rate: float = 1e-2
     network_rate: float = 2e-3
