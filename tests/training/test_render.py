@@ -14,7 +14,7 @@ from emogene.errors import UserError
 from emogene.io.clip import Clip
 from emogene.render.portrait import Portrait
 from emogene.training.loop import read_metrics
-from emogene.training.render import RECIPES, PortraitTrainer, tiny, train_portrait
+from emogene.training.render import RECIPES, PortraitTrainer, planned, tiny, train_portrait
 from emogene.training.render_frames import block_mean, neutral_of, open_frames
 from emogene.training.render_patches import PatchSampler
 from emogene.training.render_space import fit_box, visual_hull
@@ -108,3 +108,15 @@ def test_a_clip_without_pose_is_refused(tmp_path: Path, clip: Clip) -> None:
     blind = Clip(clip.folder, clip.n_frames, {"landmarks_cano": clip.arrays["landmarks_cano"]})
     with pytest.raises(UserError, match="emogene create"):
         open_frames(blind, tmp_path, low=32, max_frames=10)
+
+
+def test_a_time_budget_is_planned_once_and_never_starves(clip: Clip, tmp_path: Path) -> None:
+    frames = open_frames(clip, tmp_path / "frames", low=32, max_frames=100)
+    recipe = replace(tiny(), warmup_steps=400, joint_steps=2000)
+    trainer = PortraitTrainer(frames, toy_neutral(), recipe)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    short = planned(trainer, tmp_path / "plan.json", minutes=0.01)
+    assert (short.warmup_steps, short.joint_steps) == (300, 1500)
+    assert planned(trainer, tmp_path / "plan.json", minutes=60.0) == short
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before[name]), name

@@ -63,6 +63,10 @@ log = logging.getLogger(__name__)
 FAINT = 2.0
 """Density per cube length that covers 3 % over one occupancy cell: below it a cell counts as empty."""
 
+SETTLED = 0.7
+"""Time of a step once empty space is known, relative to the first steps."""
+LEAST_STEPS = (300, 1500)
+"""Fewer warm-up and joint steps do not show a person (about three minutes of an idle core)."""
 COARSER = 1.3
 """Sample distance when rendering, relative to training: a fifth less work at 46 dB from the finer picture."""
 
@@ -103,7 +107,7 @@ def train_portrait(
     )
     neutral = neutral_of(clip) if neutral_cano is None else neutral_cano
     trainer = PortraitTrainer(frames, neutral, recipe, _box(frames, out / "space.json"))
-    recipe = _planned(trainer, out / "plan.json", minutes)
+    recipe = planned(trainer, out / "plan.json", minutes)
     trainer.recipe = recipe
     trainer.warm_up(out / "warmup", report)
     trainer.join(out / "joint", out / "preview.png", report)
@@ -122,7 +126,7 @@ def _box(frames: Frames, path: Path) -> HeadBox:
     return HeadBox(tuple(space["center"]), float(space["half_size"]))
 
 
-def _planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecipe:
+def planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecipe:
     """Steps that fit the time, measured once and then kept so that a resumed run has the same schedule."""
     recipe = trainer.recipe
     if minutes <= 0:
@@ -130,14 +134,19 @@ def _planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderReci
     if not path.exists():
         warm, joint = trainer.seconds_per_step()
         share = 0.15 * minutes * 60
+        floor = [min(least, steps) for least, steps in zip(LEAST_STEPS, _steps(recipe), strict=True)]
         plan = {
-            "warmup_steps": int(np.clip(share / warm, 50, recipe.warmup_steps)),
-            "joint_steps": max(50, int((minutes * 60 - share) / joint)),
+            "warmup_steps": int(np.clip(share / warm, floor[0], recipe.warmup_steps)),
+            "joint_steps": max(floor[1], int((minutes * 60 - share) / joint)),
         }
         write_json(path, plan)
         log.info("%.3f s per warm-up step, %.3f s per joint step: %s", warm, joint, plan)
     plan = read_json(path)
     return replace(recipe, warmup_steps=int(plan["warmup_steps"]), joint_steps=int(plan["joint_steps"]))
+
+
+def _steps(recipe: RenderRecipe) -> tuple[int, int]:
+    return recipe.warmup_steps, recipe.joint_steps
 
 
 class _Trained(nn.Module):
@@ -416,13 +425,14 @@ class PortraitTrainer:
         took = []
         for step, first in ((self.warm_step, 1), (self.joint_step, 1)):
             times = []
-            for trial in range(4):
+            # The first call compiles and fetches; a busy moment of the machine must not decide either.
+            for trial in range(7):
                 start = time.perf_counter()
                 loss = step(first + trial, np.random.default_rng(trial))["loss"]
                 assert isinstance(loss, Tensor)
                 loss.backward()  # type: ignore[no-untyped-call]
                 times.append(time.perf_counter() - start)
-            took.append(float(np.median(times)))
+            took.append(SETTLED * min(times))
         self.trained.zero_grad(set_to_none=True)
         self.model.head.occupancy.load_state_dict(cells)
         torch.set_rng_state(state)
