@@ -38,8 +38,8 @@ class RenderRecipe:
     """Steps between uses of the perceptual loss, which costs as much as the field."""
     critic_weight: float = 0.02
     critic_start: float = 1.0
-    """Share of the joint steps after which the critic takes part; 1: never. It sharpens (mouth .13 -> .8 of the
-    real frames) but in a short training combs teeth and lids with stripes."""
+    """Share of the joint steps after which the critic takes part; 1: never. It sharpens (mouth from .13 to
+    .8 of the real frames) but in a short training it combs teeth and lids with stripes."""
     field_rate: float = 1e-2
     network_rate: float = 2e-3
     decoder_rate: float = 1e-3
