@@ -140,7 +140,7 @@ def motion(
     *,
     model: Path | None = None,
     sync: Path | None = None,
-    features: str = "emogene",
+    features: str = "whisper",
     hold_out: list[str] | None = None,
     temperature: float = 0.2,
     correct: bool = True,
