@@ -26,6 +26,7 @@ def motion(
     hold_out: list[str] | None = None,
     sync: Path | None = None,
     voices: Path | None = None,
+    start: Path | None = None,
     steps: int = 0,
     versions: int = 2,
     seed: int = 0,
@@ -41,6 +42,7 @@ def motion(
         hold_out: Speakers to keep for the final table.
         sync: Folder of a sync expert for the sync loss; default: the shipped one if it fits.
         voices: Folder of recordings of many speakers, sound alone: training hears the clips in their voices.
+        start: Folder of a motion model to go on from, instead of from nothing.
         steps: Optimizer steps; 0: the recipe's.
         versions: Times each clip is used with different sound.
         seed: Of everything random.
@@ -56,6 +58,7 @@ def motion(
     from emogene.features.prosody import prosody
     from emogene.geometry.landmarks import lip_opening
     from emogene.io.images import write_rgb
+    from emogene.motion.model import load_motion
     from emogene.motion.vae import RECIPES
     from emogene.training.motion import fitting_expert, train_motion, training_recipe
 
@@ -97,6 +100,7 @@ def motion(
         validate=validate,
         preview=preview,
         voices=others,
+        start_from=None if start is None else load_motion(start).network,
     )
     model.save(out / "model", trained_on=[str(path) for path in data])
     if judged:
