@@ -113,7 +113,9 @@ def test_unknown_names_and_the_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.network
-@pytest.mark.skipif(not os.environ.get("EMOGENE_NETWORK_TESTS"), reason="set EMOGENE_NETWORK_TESTS=1 to fetch")
+@pytest.mark.skipif(
+    not os.environ.get("EMOGENE_NETWORK_TESTS"), reason="set EMOGENE_NETWORK_TESTS=1 to fetch"
+)
 def test_a_small_part_can_really_be_fetched() -> None:
     path = assets.fetch("face-landmarker")
     assert path.stat().st_size == TABLE["face-landmarker"].n_bytes

@@ -57,7 +57,7 @@ def _tensor(record: tuple[Any, ...], storages: dict[str, NDArray[Any]]) -> NDArr
 def _walk(stream: io.BytesIO) -> Any:
     """Evaluate one pickle of plain containers; calls are kept as (callable's name, *arguments)."""
     stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for opcode, argument, _ in pickletools.genops(stream):
         name = opcode.name
         if name == "STOP":
