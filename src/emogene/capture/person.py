@@ -120,7 +120,24 @@ def train_avatar(
     card = AvatarCard(name=order.name, consent=order.consent.strip(), made_by=report)
     Avatar(card, identity, poses, portrait).save(order.folder)
     _write_preview(order.folder, portrait, identity, poses)
+    progress("way of speaking", 0, 1)
+    _learn_speaking(clip, order)
+    progress("way of speaking", 1, 1)
     return report
+
+
+def _learn_speaking(clip: Clip, order: Order) -> None:
+    """Give the bundle motion weights of its own, where the footage is long enough to learn from."""
+    from emogene.features.extractor import load_extractor
+    from emogene.features.prosody import prosody
+    from emogene.motion.model import load_motion
+    from emogene.training.adapt import SHORTEST_S, adapt_motion
+
+    if clip.n_frames / FPS < SHORTEST_S or not clip.audio_path.exists():
+        logger.warning("less than %.0f s of speech: the avatar speaks as everybody does", SHORTEST_S)
+        return
+    fitted = adapt_motion(order.work / "motion", [clip], load_motion(), load_extractor(), prosody)
+    fitted.save(order.folder / "motion", fitted_to=order.name)
 
 
 def identity_of(clip: Clip) -> Identity:
