@@ -78,7 +78,9 @@ def film(order: Film, progress: Callable[[int, int], None] | None = None) -> dic
     loaded = time.perf_counter()
     n_frames = int(np.ceil(duration_s * FPS - 1e-6))
     done = 0
-    with VideoWriter(order.output, (order.size, order.size), audio_path=order.audio) as writer:
+    with VideoWriter(
+        order.output, (order.size, order.size), audio_path=order.audio, preset="superfast"
+    ) as writer:
         for image in _behind(_frames(session, order.audio), depth=48):
             started_write = time.perf_counter()
             writer.write(image)
