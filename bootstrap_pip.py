@@ -1,6 +1,6 @@
 """Put pip into an environment that was made without it: Debian's bare python3 cannot do so by itself.
 
-python bootstrap_pip.py        run by ./run with the environment's python; uses nothing but the standard library
+python bootstrap_pip.py        run by ./run with the environment's python; needs the standard library alone
 """
 
 import hashlib
