@@ -162,6 +162,19 @@ TABLE: dict[str, Asset] = {
             ),
         ),
         Asset(
+            "lpips-heads",
+            "BSD-2-Clause (Richard Zhang, LPIPS v0.1 linear heads for AlexNet)",
+            "LPIPS of `emogene evaluate`, where you give AlexNet's weights",
+            (
+                AssetFile(
+                    "lpips-alex.pth",
+                    "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+                    6_009,
+                    (("lpips==0.1.4", "lpips/weights/v0.1/alex.pth"),),
+                ),
+            ),
+        ),
+        Asset(
             "face-expression",
             "MIT (Vladimir Mandic face-api)",
             "expression classifier of `emogene evaluate` (7 classes)",

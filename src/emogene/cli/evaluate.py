@@ -19,6 +19,7 @@ def video(
     reference: Path | None = None,
     audio: Path | None = None,
     emotion: str | None = None,
+    weights: Path | None = None,
     json_out: Path | None = None,
 ) -> None:
     """Measure one video, of any system.
@@ -28,14 +29,19 @@ def video(
         reference: The real video of the same take and pose; adds PSNR, SSIM, LMD, lips, identity.
         audio: The driving sound; the video's own if not given.
         emotion: The emotion it should show; adds score and accuracy.
+        weights: Folder of published weights for the real LPIPS, FID, FVD and LSE (docs/evaluation.md).
         json_out: Write the result there too.
     """
     from emogene.emotion.labels import resolve
+    from emogene.evaluate.nets.weights import MetricWeights
     from emogene.evaluate.video import evaluate_video
     from emogene.io.files import write_json
 
     label = None if emotion is None else resolve(emotion)
-    content = evaluate_video(video, reference=reference, audio=audio, emotion=label).plain()
+    found = evaluate_video(
+        video, reference=reference, audio=audio, emotion=label, weights=MetricWeights(weights)
+    )
+    content = found.plain()
     sys.stdout.write(json.dumps(content, indent=2) + "\n")
     if json_out is not None:
         write_json(json_out, content)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from emogene.assets import fetch
+from emogene.errors import UserError
 from emogene.evaluate.tensorgraph import read_weights, same_padding
 from emogene.geometry.blendshapes import ARKIT_52, from_mediapipe
 from emogene.io.images import resize
@@ -54,6 +55,8 @@ class ExpressionJudge:
 
     def __init__(self, net: bool = True) -> None:
         self._use_net = net
+        self.missing: dict[str, str] = {}
+        """Parts that could not be had, and why; what is left judges alone."""
 
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
@@ -65,10 +68,18 @@ class ExpressionJudge:
             group["paths"] = ["face_expression_model.bin"]
         return read_weights(Path(manifest).parent, content)
 
+    @cached_property
+    def _has_net(self) -> bool:
+        try:
+            return bool(self._weights)
+        except UserError as error:
+            self.missing["expression net"] = f"{error}; judged by blendshape rules alone"
+            return False
+
     def score(self, image: ByteArray, mesh_px: FloatArray, blendshapes: FloatArray) -> FloatArray:
         """Probabilities [8] of one frame: mesh [478, 2+] in pixels, MediaPipe's 52 blendshapes."""
         by_rules = rule_probabilities(from_mediapipe(blendshapes))
-        if not self._use_net:
+        if not self._use_net or not self._has_net:
             return by_rules
         low = np.maximum(np.floor(mesh_px[:468, :2].min(0)), 0).astype(int)
         high = np.ceil(mesh_px[:468, :2].max(0)).astype(int)

@@ -1,14 +1,16 @@
-"""Read tensors from a published ``.pth`` file of the old kind (torch before 1.6) without running it.
+"""Read tensors from a published ``.pth`` file without running it.
 
-Such a file is a few pickles followed by raw storages. Its opcodes are walked by a small stack machine
-that knows dicts, tuples and numbers and builds nothing else: an unknown opcode or global is an error,
-so no code of the file can run. path -> {name: float32 array}
+Files of torch before 1.6 are a few pickles followed by raw storages; later ones are a zip of one pickle
+and a file per storage. The pickle's opcodes are walked by a small stack machine that knows dicts, tuples
+and numbers and builds nothing else: an unknown opcode or global is an error, so no code of the file can
+run. path -> {name: float32 array}
 """
 
 from __future__ import annotations
 
 import io
 import pickletools
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,45 @@ from numpy.typing import NDArray
 
 from emogene.errors import FormatError
 
-DTYPES = {"torch FloatStorage": "<f4", "torch HalfStorage": "<f2", "torch LongStorage": "<i8"}
+DTYPES = {
+    "torch FloatStorage": "<f4",
+    "torch DoubleStorage": "<f8",
+    "torch HalfStorage": "<f2",
+    "torch LongStorage": "<i8",
+}
 N_HEADERS = 3
 """Pickles before the state: magic number, protocol, machine."""
 
 
 class _Mark:
     """Where a tuple or a run of items begins on the stack."""
+
+
+def read_torch_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Tensors of a torch state_dict of either kind, as float32 (integers stay integers)."""
+    if not zipfile.is_zipfile(path):
+        return read_legacy_tensors(path)
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            pickle = next(name for name in bundle.namelist() if name.endswith("/data.pkl"))
+            folder = pickle.removesuffix("data.pkl")
+            state = _walk(io.BytesIO(bundle.read(pickle)))
+            storages = {
+                tensor[1][2]: np.frombuffer(bundle.read(f"{folder}data/{tensor[1][2]}"), DTYPES[tensor[1][1]])
+                for tensor in state.values()
+            }
+        return {name: _tensor(tensor, storages) for name, tensor in state.items()}
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        zipfile.BadZipFile,
+    ) as error:
+        raise FormatError(f"{path} is not a plain torch state_dict ({error}); fetch it again") from None
 
 
 def read_legacy_tensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -66,7 +100,7 @@ def _walk(stream: io.BytesIO) -> Any:
             memo[argument] = stack[-1]
         elif name in {"BINGET", "LONG_BINGET"}:
             stack.append(memo[argument])
-        elif name in {"BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "GLOBAL"}:
+        elif name in {"BINUNICODE", "SHORT_BINSTRING", "BININT", "BININT1", "BININT2", "LONG1", "GLOBAL"}:
             stack.append(argument)
         elif name != "PROTO":
             _apply(name, stack)
@@ -89,13 +123,17 @@ def _apply(name: str, stack: list[Any]) -> None:
     elif name in {"TUPLE1", "TUPLE2", "TUPLE3"}:
         count = int(name[-1])
         stack[-count:] = [tuple(stack[-count:])]
+    elif name == "APPEND":
+        item = stack.pop()
+        stack[-1].append(item)
     elif name == "SETITEM":
         value, key = stack.pop(), stack.pop()
         stack[-1][key] = value
     elif name == "REDUCE":
         arguments, maker = stack.pop(), stack.pop()
         is_dict = maker == "collections OrderedDict"
-        stack.append(OrderedDict() if is_dict else (maker, *arguments))
+        # Python 2 gives the dict's pairs to its maker, Python 3 sets them afterwards.
+        stack.append(OrderedDict(*arguments) if is_dict else (maker, *arguments))
     elif name == "BUILD":
         stack.pop()  # attributes of the dict, such as the version of its layers
     else:
