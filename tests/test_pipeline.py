@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,14 @@ def test_seeds_choose_the_performance(avatar: Avatar) -> None:
     first, again, other = (film(avatar, audio, [], seed=seed) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_the_dose_limits_of_an_avatar_hold(avatar: Avatar) -> None:
+    audio = tone(1.0)
+    calm = replace(avatar, card=replace(avatar.card, dose_limits={"happy": 0.0, "sad": 0.0}))
+    limited = list(animate(audio, calm, TRACK, size=SIZE, features="mel"))
+    neutral = list(animate(audio, avatar, size=SIZE, features="mel"))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(limited, neutral, strict=True))
 
 
 def test_a_background_makes_rgb(avatar: Avatar) -> None:

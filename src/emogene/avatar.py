@@ -36,7 +36,8 @@ class AvatarCard:
     """What must be said of an avatar.
 
     synthetic: no real person. consent: the statement of the person shown; empty only where synthetic.
-    dose_limits: emotion label -> highest dose that still looks right on this person (1: no limit).
+    dose_limits: emotion label -> highest dose that still looks right on this person; labels without
+        one have no limit.
     made_by: how it was built (command, source hash, seconds, quality), for the reader of the card.
     """
 

@@ -146,7 +146,8 @@ class Session:
         stop = min(end, tail + stages.motion.look_ahead_frames)
         features = self._speech.window(2 * start, 2 * stop)
         prosody = self._prosody.window(2 * start, 2 * stop)
-        weights = self.track.scaled(self.style.expression).weights(np.arange(lead, tail) / FPS)
+        track = self.track.scaled(self.style.expression).limited(self.avatar.card.dose_limits)
+        weights = track.weights(np.arange(lead, tail) / FPS)
 
         with self._timed("motion"):
             neutral = stages.motion.generate(
@@ -168,7 +169,7 @@ class Session:
             pose, eyes = stages.pose.sample(rhythm, weights[inside], start_frame=first)
             neutral_face = self.avatar.identity.neutral_cano
             offsets = apply_eyes(offsets, neutral_face, eyes, self._shut_share)
-            eyes = with_emotion(eyes, emotional.eyes_delta[inside])
+            eyes = with_emotion(eyes, emotional.eyes_delta[inside], emotional.gaze_delta[inside])
         return Motion(neutral_face + offsets, eyes), pose
 
     def _render(self, motion: Motion, pose: HeadPose) -> Iterator[ByteArray]:

@@ -35,6 +35,7 @@ def test_neutral_changes_nothing(recipe):
     motion = acting.apply(speech(30), weights(30, "neutral"), seed=3)
     np.testing.assert_array_equal(motion.offsets, speech(30))
     assert not motion.eyes_delta.any()
+    assert not motion.gaze_delta.any()
     assert motion.head_style.shape == (30, 4)
 
 

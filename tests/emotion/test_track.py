@@ -59,6 +59,9 @@ def test_scaling():
     track = EmotionTrack.constant("joy", 0.8)
     np.testing.assert_allclose(track.scaled(0.5).weights([0])[0, 4], 0.4)
     assert track.scaled(0).weights([0])[0, NEUTRAL] == 1
+    capped = track.limited({"joy": 0.3, "sad": 0.1}).weights([0])
+    np.testing.assert_allclose(capped[0, [4, NEUTRAL]], [0.3, 0.7], atol=1e-6)
+    assert track.limited({}) == track
     for wrong in (-1, 2, float("nan")):
         with pytest.raises(UserError):
             track.scaled(wrong)

@@ -43,8 +43,9 @@ def test_a_tracked_person_shuts_as_far_as_the_tracker_showed():
 
 
 def test_blinks_and_emotion_multiply():
-    eyes = with_emotion(np.array([[1, 0, 0.1, 0]], np.float32), np.array([[0.3, 0.3]], np.float32))
-    np.testing.assert_allclose(eyes, [[1.3, 0, 0.1, 0]], atol=1e-6)
+    blinking, wider, lower = (np.array([row], np.float32) for row in ([1, 0, 0.1, 0], [0.3, 0.3], [0, -0.1]))
+    eyes = with_emotion(blinking, wider, lower)
+    np.testing.assert_allclose(eyes, [[1.3, 0, 0.1, -0.1]], atol=1e-6)
 
 
 def test_a_blink_closes_faster_than_it_opens():

@@ -5,7 +5,7 @@ from emogene.emotion.apply import EmotionModel
 from emogene.errors import UserError
 from emogene.training import emotion
 from emogene.training.emotion import RECIPES, train_emotion
-from emogene.training.emotion_pairs import head_style_table, read_pairs, split_pairs
+from emogene.training.emotion_pairs import gaze_table, head_style_table, read_pairs, split_pairs
 from emogene.training.loop import read_metrics
 from tests.emotion.acting import write_pairs
 
@@ -29,6 +29,10 @@ def test_pairs_are_read_aligned_and_split_by_speaker(corpus):
     table = head_style_table(pairs)
     assert table.shape == (8, 4)
     assert table[6, 0] > 0.03 > 0 > table[7, 0]  # sad heads hang, surprised ones rise
+    gaze = gaze_table(pairs)
+    assert gaze.shape == (8, 2)
+    assert gaze[6, 1] < -0.03  # sad eyes look down
+    assert np.abs(np.delete(gaze, 6, axis=0)).max() < 0.03
 
 
 def test_a_folder_without_pairs_says_what_is_missing(tmp_path):

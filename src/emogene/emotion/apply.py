@@ -20,9 +20,10 @@ from emogene.errors import FormatError
 from emogene.geometry.landmarks import LEFT_EYE, RIGHT_EYE
 from emogene.io.files import atomic_folder, check_format_version, read_json, write_json
 from emogene.io.tensors import load_arrays, save_arrays
-from emogene.types import N_LANDMARKS, NEUTRAL, FloatArray
+from emogene.types import N_EMOTIONS, N_LANDMARKS, NEUTRAL, FloatArray
 
-EMOTION_FORMAT = 1
+EMOTION_FORMAT = 2
+"""1 knew no gaze."""
 SHIPPED = Path(__file__).parents[1] / "weights" / "emotion"
 
 
@@ -31,12 +32,14 @@ class EmotionalMotion:
     """What an emotion makes of a neutral motion.
 
     offsets: [T, 68, 3] emotional offsets from the neutral face. eyes_delta: [T, 2] change of the eyes'
-    openness (left, right; +.3 is 30 % wider). head_style: [T, 4] tilt of the head (pitch, yaw, roll in rad)
-    and factor on its movement.
+    openness (left, right; +.3 is 30 % wider). gaze_delta: [T, 2] turn of the eyes relative to the head (yaw
+    to the person's left, pitch up, rad): sadness looks down. head_style: [T, 4] tilt of the head (pitch, yaw,
+    roll in rad) and factor on its movement.
     """
 
     offsets: FloatArray
     eyes_delta: FloatArray
+    gaze_delta: FloatArray
     head_style: FloatArray
 
 
@@ -85,8 +88,8 @@ class EmotionModel:
         doses = np.array(weights, np.float32)
         doses[:, NEUTRAL] = 0.0
         if len(offsets) == 0 or not doses.any():
-            style = _head_style(doses, self.network.head_style)
-            return EmotionalMotion(offsets, np.zeros((len(offsets), 2), np.float32), style)
+            still = np.zeros((len(offsets), 2), np.float32)
+            return EmotionalMotion(offsets, still, still, _head_style(doses, self.network.head_style))
         performance = Performance.of(seed, self.network.config.style_dim, variation)
         with torch.inference_mode():
             moved, eyes = self.network(
@@ -100,7 +103,8 @@ class EmotionModel:
         eyes_delta = eyes[0].numpy() * gains[:, (LEFT_EYE.start, RIGHT_EYE.start)]
         if self._guards_lips:
             emotional = keep_contacts(offsets, emotional)
-        return EmotionalMotion(emotional, eyes_delta, _head_style(doses, self.network.head_style))
+        gaze = np.asarray(doses @ self.network.gaze.numpy(), np.float32)
+        return EmotionalMotion(emotional, eyes_delta, gaze, _head_style(doses, self.network.head_style))
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors (half precision)."""
@@ -125,6 +129,8 @@ class EmotionModel:
             raise FormatError(f"{folder}/config.json has unknown fields {sorted(unknown)}; upgrade emogene")
         network = build(EmotionConfig(**header["model"]))
         arrays = load_arrays(folder / "model.safetensors")
+        if header["format_version"] == 1:
+            arrays["gaze"] = np.zeros((N_EMOTIONS, 2), np.float16)
         try:
             network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         except RuntimeError as error:

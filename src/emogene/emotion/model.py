@@ -90,6 +90,9 @@ class EmotionNet(nn.Module):
         self.head_style: Tensor
         """[8, 4] head tilt (pitch, yaw, roll, rad) and change of the head's amplitude at dose 1."""
         self.register_buffer("head_style", torch.zeros(N_EMOTIONS, 4))
+        self.gaze: Tensor
+        """[8, 2] turn of the eyes (yaw to the person's left, pitch up, rad) at dose 1."""
+        self.register_buffer("gaze", torch.zeros(N_EMOTIONS, 2))
         nn.init.zeros_(self.style.weight)
         nn.init.zeros_(self.style.bias)
 
@@ -177,7 +180,9 @@ class PaperNet(nn.Module):
             nn.Linear(config.width, 3 * N_LANDMARKS),
         )
         self.head_style: Tensor
+        self.gaze: Tensor
         self.register_buffer("head_style", torch.zeros(N_EMOTIONS, 4))
+        self.register_buffer("gaze", torch.zeros(N_EMOTIONS, 2))
 
     @property
     def look_ahead_frames(self) -> int:

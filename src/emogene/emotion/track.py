@@ -100,6 +100,18 @@ class EmotionTrack:
             tuple(replace(key, doses=tuple(dose * intensity for dose in key.doses)) for key in self.keys)
         )
 
+    def limited(self, limits: Mapping[str, float]) -> EmotionTrack:
+        """Cap the dose of each named emotion, as ``AvatarCard.dose_limits`` asks."""
+        highest = [LARGEST_DOSE] * N_EMOTIONS
+        for name, limit in limits.items():
+            highest[index_of(name)] = float(limit)
+        return EmotionTrack(
+            tuple(
+                replace(key, doses=tuple(min(pair) for pair in zip(key.doses, highest, strict=True)))
+                for key in self.keys
+            )
+        )
+
     @property
     def largest_dose(self) -> float:
         """The largest total dose; above 1 the face exaggerates."""

@@ -36,14 +36,15 @@ _RECIPES = {
     },
     "fear": {
         "browInnerUp": 0.9, "browOuterUp": 0.45, "browDown": 0.25, "eyeWide": 0.9, "mouthStretch": 0.60,
-        "mouthFrown": 0.20, "jawOpen": 0.08, "mouthLowerDown": 0.2,
+        "mouthFrown": 0.20, "jawOpen": 0.05, "mouthLowerDown": 0.2,
     },
     "sad": {
         "browInnerUp": 0.95, "browDown": 0.2, "mouthFrown": 0.80, "mouthShrugLower": 0.45, "eyeBlink": 0.20,
         "eyeLookDown": 0.25, "cheekSquint": 0.15, "mouthRollLower": 0.1,
     },
     "surprise": {
-        "browInnerUp": 0.85, "browOuterUp": 0.95, "eyeWide": 0.9, "jawOpen": 0.22, "mouthFunnel": 0.18,
+        # Who speaks cannot drop the jaw: 0.22 would make the lips race to every closure, and miss many.
+        "browInnerUp": 0.85, "browOuterUp": 0.95, "eyeWide": 0.9, "jawOpen": 0.11, "mouthFunnel": 0.10,
     },
 }  # fmt: skip
 
@@ -51,7 +52,7 @@ RECIPES: Reals = np.stack([units_row(_RECIPES[name]) for name in EMOTIONS])
 """[8, 52] units of each emotion at full dose, in the order of EMOTIONS."""
 
 #            angry contempt disgust fear happy neutral sad surprise
-ARTICULATION_GAIN = np.array([1.25, 0.90, 1.00, 0.95, 1.10, 1.0, 0.80, 1.15])
+ARTICULATION_GAIN = np.array([1.12, 0.90, 1.00, 0.95, 1.05, 1.0, 0.80, 1.00])
 HEAD_AMPLITUDE = np.array([1.40, 0.80, 1.00, 1.20, 1.35, 1.0, 0.70, 1.10])
 BLINKS_PER_S = np.array([0.12, 0.15, 0.25, 0.45, 0.28, 0.22, 0.30, 0.12])
 NOD_STRENGTH = np.array([1.8, 0.6, 0.8, 0.6, 1.3, 1.0, 0.6, 1.0])

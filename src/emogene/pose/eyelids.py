@@ -57,8 +57,15 @@ def shut_share(identity: Identity) -> float:
     return float(np.clip(np.quantile(gap, 0.01) / max(neutral, 1e-6), 0.0, 0.35))
 
 
-def with_emotion(eyes: FloatArray, eyes_delta: FloatArray) -> FloatArray:
-    """Join blinks [T, 4] and the emotion's change of openness [T, 2] into the eye stream of a Motion."""
+def with_emotion(eyes: FloatArray, eyes_delta: FloatArray, gaze_delta: FloatArray) -> FloatArray:
+    """Join blinks and glances [T, 4] with what the emotion does, for the eye stream of a Motion.
+
+    Args:
+        eyes: of ``PoseSampler.sample``.
+        eyes_delta: [T, 2] change of openness (left, right), a share.
+        gaze_delta: [T, 2] turn of the eyes (yaw to the person's left, pitch up) in rad.
+    """
     joined = np.array(eyes, np.float32)
     joined[:, :2] = np.clip(joined[:, :2] * (1.0 + np.asarray(eyes_delta)), 0.0, WIDEST)
+    joined[:, 2:] += gaze_delta
     return joined

@@ -17,7 +17,6 @@ from emogene.pose.eyes import BLINK_MEMORY, gaze_target, lid_closing
 from emogene.pose.noise import Reals, smooth
 from emogene.pose.style import (
     BLINKS_PER_S,
-    GAZE_DOWN_RAD,
     HEAD_AMPLITUDE,
     HEAD_TILT_RAD,
     NOD_STRENGTH,
@@ -107,7 +106,7 @@ class PoseSampler:
             poses = self.bank.placed(euler, self._drift(start_frame, stop, speech))
         rate = self.style.blink_rate * by_emotion(BLINKS_PER_S, doses[-n_frames - BLINK_MEMORY :])
         closing = lid_closing(self.seed, start_frame, stop, rate)
-        eyes = self._eyes(gaze_target(self.seed, start_frame, stop), closing, euler, speech, slow_doses)
+        eyes = self._eyes(gaze_target(self.seed, start_frame, stop), closing, euler, speech)
         self._next_frame = stop
         return HeadPose(poses), eyes
 
@@ -155,12 +154,12 @@ class PoseSampler:
         phase = 2 * np.pi * BREATH_HZ * np.arange(start, stop) / FPS
         return np.asarray(np.sin(phase + 0.8 * smooth(self.seed, 6, start, stop, 0.1)))
 
-    def _eyes(self, target: Reals, closing: Reals, euler: Reals, speech: Reals, doses: Reals) -> FloatArray:
-        """Eye stream [T, 4]."""
+    def _eyes(self, target: Reals, closing: Reals, euler: Reals, speech: Reals) -> FloatArray:
+        """Eye stream [T, 4], without what an emotion does to it (see ``eyelids.with_emotion``)."""
         style = self.style
         wander = style.gaze * (IDLE_GAZE + (1.0 - IDLE_GAZE) * speech)
         yaw = wander * target[:, 0] - COUNTER_TURN[0] * euler[:, 1]
-        pitch = wander * target[:, 1] + COUNTER_TURN[1] * euler[:, 0] - by_emotion(GAZE_DOWN_RAD, doses)
+        pitch = wander * target[:, 1] + COUNTER_TURN[1] * euler[:, 0]
         # The upper lid follows a lowered gaze.
         openness = (1.0 - closing) * (1.0 - 0.8 * np.clip(-pitch, 0, 0.3))
         return np.stack([openness, openness, yaw, pitch], 1).astype(np.float32)

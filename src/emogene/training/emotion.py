@@ -22,7 +22,13 @@ from emogene.emotion.apply import EmotionModel
 from emogene.emotion.model import EmotionConfig, EmotionNet, PaperNet, build
 from emogene.errors import UserError
 from emogene.geometry.landmarks import BROWS, JAW
-from emogene.training.emotion_pairs import EmotionPair, head_style_table, read_pairs, split_pairs
+from emogene.training.emotion_pairs import (
+    EmotionPair,
+    gaze_table,
+    head_style_table,
+    read_pairs,
+    split_pairs,
+)
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.types import N_EMOTIONS, N_LANDMARKS, FloatArray
 
@@ -93,6 +99,7 @@ def train_emotion(
     torch.manual_seed(seed)
     network = build(config.model)
     network.head_style.copy_(torch.from_numpy(head_style_table(training)))
+    network.gaze.copy_(torch.from_numpy(gaze_table(training)))
     if isinstance(network, EmotionNet):
         network.set_bounds(*_true_frames(training))
     trainer = _Trainer(network, config)

@@ -19,7 +19,7 @@ from emogene.emotion.lips import part_lips
 from emogene.errors import UserError
 from emogene.io.clip import Clip, clip_folders, open_clip
 from emogene.pose.euler import angles
-from emogene.types import NEUTRAL, FloatArray
+from emogene.types import EMOTIONS, NEUTRAL, FloatArray
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ _HELD_OUT = 8
 class EmotionPair:
     """One sentence in two takes. Offsets [T, 68, 3] are from the speaker's neutral face [68, 3].
 
-    eyes: openness [T, 2] (left, right). euler_rad: [T, 3] head turns relative to the camera's axis.
-    phones: (start_s, end_s, label).
+    eyes: openness [T, 2] (left, right). gaze: [T, 2] yaw and pitch in rad, relative to the head.
+    euler_rad: [T, 3] head turns relative to the camera's axis. phones: (start_s, end_s, label).
     """
 
     speaker: str
@@ -43,6 +43,8 @@ class EmotionPair:
     weights: FloatArray
     eyes_neutral: FloatArray
     eyes_emotional: FloatArray
+    gaze_neutral: FloatArray
+    gaze_emotional: FloatArray
     euler_neutral: FloatArray
     euler_emotional: FloatArray
     phones: list[tuple[float, float, str]]
@@ -101,6 +103,8 @@ def _pair(neutral: Clip, emotional: Clip) -> EmotionPair:
         weights=weights,
         eyes_neutral=neutral.arrays["eyes"][:n_frames, :2],
         eyes_emotional=emotional.arrays["eyes"][:n_frames, :2],
+        gaze_neutral=neutral.arrays["eyes"][:n_frames, 2:],
+        gaze_emotional=emotional.arrays["eyes"][:n_frames, 2:],
         euler_neutral=_euler(neutral, n_frames),
         euler_emotional=_euler(emotional, n_frames),
         phones=neutral.phones,
@@ -124,5 +128,21 @@ def head_style_table(pairs: list[EmotionPair]) -> FloatArray:
     x, y = np.array(doses), np.concatenate([np.array(tilts), np.array(sizes)[:, None]], 1)
     # A little ridge: an emotion the corpus lacks keeps a still head.
     table = np.linalg.solve(x.T @ x + 1e-2 * np.eye(8), x.T @ y)
+    table[NEUTRAL] = 0.0
+    return np.asarray(table, np.float32)
+
+
+def gaze_table(pairs: list[EmotionPair]) -> FloatArray:
+    """[8, 2] turn of the eyes (yaw, pitch in rad) at dose 1, by least squares over frames.
+
+    What the eyes do to hold their target while the emotion turns the head is explained by the head and left
+    out: whoever turns the head turns the eyes back (``pose.sampler``).
+    """
+    every = slice(None, None, 3)
+    doses = np.concatenate([pair.weights[every] for pair in pairs])
+    heads = np.concatenate([(pair.euler_emotional - pair.euler_neutral)[every] for pair in pairs])
+    turned = np.concatenate([(pair.gaze_emotional - pair.gaze_neutral)[every] for pair in pairs])
+    x = np.concatenate([doses, heads], 1).astype(np.float64)
+    table = np.linalg.solve(x.T @ x + 1e-4 * np.eye(x.shape[1]), x.T @ turned)[: len(EMOTIONS)]
     table[NEUTRAL] = 0.0
     return np.asarray(table, np.float32)

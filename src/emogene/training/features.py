@@ -60,7 +60,7 @@ class FeatureTraining:
     student: StudentConfig
     sound: SoundConfig
     loop: LoopConfig
-    shards: int = 30
+    shards: int = 14
     held_out_shards: int = 1
     batch: int = 8
     crop_s: float = 5.0
@@ -85,8 +85,10 @@ def recipe(name: str) -> FeatureTraining:
     if name == "standard":
         return FeatureTraining(
             student=student.standard(),
-            sound=SoundConfig(),
-            loop=LoopConfig(steps=2000, learning_rate=3e-4, warmup=50, log_every=25, validate_every=250),
+            sound=SoundConfig(synthetic=900),
+            loop=LoopConfig(
+                steps=2400, learning_rate=5e-4, log_every=50, validate_every=300, checkpoint_every=100
+            ),
         )
     raise UserError(f"no recipe is called {name!r}; choose tiny or standard")
 
