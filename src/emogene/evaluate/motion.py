@@ -68,20 +68,43 @@ def judge(
     temperature: float = 0.2,
     correct: bool = True,
 ) -> dict[str, dict[str, Any]]:
-    """The whole table: one row of numbers per group of clips."""
+    """The whole table: one row of numbers per group of clips, and one per projection onto its speakers.
+
+    An expert that hears other features than the model is an independent judge, see ``motion_judges``.
+    "seen speaking" repeats the numbers for the clips in which the expert is sure that the mouth speaks: in
+    uncurated footage some show a listener.
+    """
+    from emogene.evaluate.motion_judges import (
+        by_language,
+        controls,
+        ears_of,
+        projection_table,
+        share_of_truth,
+    )
     from emogene.features.prosody import prosody
 
     rows: dict[str, dict[str, Any]] = {}
+    ears = ears_of(expert, extractor)
     for name, clips in groups.items():
-        if correct:
-            clips = [corrected(clip, expert, extractor, prosody) for clip in clips]
+        clips = [corrected(clip, expert, ears, prosody) for clip in clips] if correct else list(clips)
         judged = truths(clips, extractor, prosody)
+        heard = judged if ears is extractor else truths(clips, ears, prosody)
+        made = [model.generate(x.features, x.prosody, temperature=temperature) for x in judged]
         rows[name] = {
-            **evaluate_motion(model, judged, temperature=temperature),
+            **follow_table(judged, made),
+            **by_language(judged, {clip.folder.name: clip.about.get("language", "") for clip in clips}, made),
             **diversity(model, judged[:12]),
             **stillness(model, extractor, prosody, clips[:6]),
-            **{f"sync_{key}": value for key, value in evaluate_sync(expert, judged).items()},
+            **{f"sync_{key}": value for key, value in evaluate_sync(expert, heard).items()},
+            **share_of_truth(expert, heard, made),
+            **controls(expert, heard),
         }
+        sure = {clip.folder.name for clip in clips if clip.about.get("av_offset_sure", True)}
+        if 0 < len(sure) < len(judged):
+            chosen = [pair for pair in zip(judged, made, strict=True) if pair[0].name in sure]
+            rows[f"{name}, seen speaking"] = follow_table([c for c, _ in chosen], [m for _, m in chosen])
+        for blend, numbers in projection_table(judged, made).items():
+            rows[f"{name}, projection {blend}"] = numbers
     return rows
 
 
@@ -94,7 +117,9 @@ def corrected(
     active = (loud > 0.5 * loud.max()).astype(np.float32)
     confidence, offset = expert.score(features, clip.arrays["landmarks_cano"], active)
     sure = confidence >= LEAST_CONFIDENCE and abs(offset) <= LARGEST_OFFSET
-    return replace(clip, about=clip.about | {"av_offset_frames": offset if sure else 0})
+    return replace(
+        clip, about=clip.about | {"av_offset_frames": offset if sure else 0, "av_offset_sure": sure}
+    )
 
 
 def truths(
@@ -224,7 +249,7 @@ def stillness(
 
 def evaluate_sync(expert: SyncExpert, clips: Sequence[Truth]) -> dict[str, Any]:
     """Accuracy of the sync expert on true motion: against shifts, and the offset of 3 s segments."""
-    results: dict[int, list[bool]] = {1: [], 2: [], 5: [], 10: []}
+    results: dict[int, list[float]] = {1: [], 2: [], 5: [], 10: []}
     offsets: list[int] = []
     confidences: list[float] = []
     for clip in clips:
@@ -235,7 +260,9 @@ def evaluate_sync(expert: SyncExpert, clips: Sequence[Truth]) -> dict[str, Any]:
         n = len(similarity)
         for shift, hits in results.items():
             rows = np.arange(n - shift)[active[: n - shift] > 0]
-            hits += list(similarity[rows, rows] > similarity[rows, rows + shift])
+            lead = (similarity[rows, rows] - similarity[rows, rows + shift]).round(6)
+            # A mouth at rest looks the same at both places: half a hit.
+            hits += list(0.5 * (np.sign(lead) + 1))
         for first in range(0, n - 30, 66):
             part = similarity[first : first + 66, first : first + 66]
             curve = expert.offset_curve(part, active[first : first + 66])

@@ -85,13 +85,13 @@ def read_weights(folder: Path, manifest: list[dict[str, Any]]) -> dict[str, Tens
     return tensors
 
 
-def same_padding(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """Zero-pad NCHW so that the output is ceil(size / stride); an odd pixel goes to bottom and right."""
+def same_padding(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], value: float = 0.0) -> Tensor:
+    """Pad NCHW so that the output is ceil(size / stride); an odd pixel goes to bottom and right."""
     pads = []
     for size, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
         total = max((math.ceil(size / s) - 1) * s + k - size, 0)
         pads += [total // 2, total - total // 2]
-    return F.pad(x, pads)
+    return F.pad(x, pads, value=value)
 
 
 def _text(value: Any) -> str:
