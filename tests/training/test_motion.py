@@ -20,6 +20,7 @@ from emogene.evaluate.motion import (
     stillness,
     truths,
 )
+from emogene.evaluate.motion_judges import by_language, controls, projection_table, share_of_truth
 from emogene.motion.sync import RECIPES as SYNC_RECIPES
 from emogene.motion.vae import RECIPES as MOTION_RECIPES
 from emogene.training.adapt import adapt_motion
@@ -94,11 +95,27 @@ def test_sync_expert_guides_and_finds_offsets(takes, clips, tmp_path: Path) -> N
     config, (batches, loop) = SYNC_RECIPES["tiny"](), sync_recipe("tiny")
     loop = replace(loop, steps=150, learning_rate=5e-3)
     expert = train_sync(tmp_path / "sync", takes, config, batches, loop)
-    table = evaluate_sync(expert, truths(clips, Loudness(), rhythm))
+    truth = truths(clips, Loudness(), rhythm)
+    table = evaluate_sync(expert, truth)
     assert table["against_5"] > 0.8 and table["within_1"] > 0.6
+    failing = controls(expert, truth)
+    assert failing["still_against_5"] == 0.5
+    assert failing["backwards_against_5"] < table["against_5"]
+    assert failing["late_within_1"] < table["within_1"]
+    same = share_of_truth(expert, truth, [clip.offsets for clip in truth])
+    assert same["share_of_truth"] == pytest.approx(1)
     losses, motion_loop = training_recipe("tiny")
     motion_loop = replace(motion_loop, steps=2)
     train_motion(tmp_path / "m", takes, MOTION_RECIPES["tiny"](), losses, motion_loop, expert=expert)
+
+
+def test_projection_brings_foreign_mouths_to_the_person(clips) -> None:
+    truth = truths(clips, Loudness(), rhythm)
+    table = projection_table(truth, [2 * clip.offsets for clip in truth])
+    assert list(table) == ["none", "blend 0", "blend 0.2", "blend 0.5"]
+    assert table["blend 0.5"]["outside"] < table["none"]["outside"]
+    languages = {clip.name: "de" if clip.speaker == "a" else "" for clip in truth}
+    assert by_language(truth, languages, [clip.offsets for clip in truth])["r_opening_de"] > 0.99
 
 
 def test_adapts_to_a_person(model, tmp_path: Path) -> None:
