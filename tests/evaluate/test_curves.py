@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from emogene.evaluate.curves import OURS_RGB, TRUE_RGB, curve_sheet
+from emogene.evaluate.curves import OURS_RGB, TRUE_RGB, curve_drawing, curve_sheet
 
 
 def test_curves_are_drawn() -> None:
@@ -15,3 +17,11 @@ def test_curves_are_drawn() -> None:
     rows_ours = np.flatnonzero((sheet[:60] == OURS_RGB).all(-1).any(1))
     assert rows_ours.max() < rows_true.min()
     assert (sheet == OURS_RGB).all(-1).any(0).all()
+
+
+def test_the_drawing_names_its_strips(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(80) / 5).astype(np.float32)
+    curve_drawing(tmp_path / "lips.svg", {"s1": (wave, 0.8 * wave), "s2": (wave, wave[:70])})
+    text = (tmp_path / "lips.svg").read_text()
+    assert text.count("<polyline") == 4 and ">s2</text>" in text
+    assert text.count("<g ") == text.count("</g>") == 2

@@ -151,6 +151,7 @@ def motion(
     temperature: float = 0.2,
     correct: bool = True,
     limit: int = 60,
+    plot: Path | None = None,
     json_out: Path | None = None,
 ) -> None:
     """Measure the motion model on clips of real speech: correlation, closures, stillness, variety, sync.
@@ -164,6 +165,7 @@ def motion(
         temperature: Spread of the motion.
         correct: Take each clip's audio-video offset out first.
         limit: Clips per group at most.
+        plot: Draw lip opening, truth and ours, of one clip per speaker into this .svg.
         json_out: Write the table there too.
     """
     from emogene.data.corpus import open_corpus, split_corpus
@@ -177,7 +179,13 @@ def motion(
     groups = {name: clips[:limit] for name, clips in held.items()}
     extractor = load_extractor(features)
     rows = judge(
-        load_motion(model), load_sync(sync), extractor, groups, temperature=temperature, correct=correct
+        load_motion(model),
+        load_sync(sync),
+        extractor,
+        groups,
+        temperature=temperature,
+        correct=correct,
+        plot=plot,
     )
     sys.stdout.write(format_table(rows))
     if json_out is not None:

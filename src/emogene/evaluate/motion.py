@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from emogene.motion.sync import SyncExpert
 from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, FloatArray
 
 MAX_LAG = 6
+PLOTTED = 12
+"""Speakers in the picture of curves."""
 CLOSING_WORDS = ("bin", "blue", "by", "place", "please", "b", "p")
 """GRID words that begin with shut lips."""
 
@@ -67,13 +70,16 @@ def judge(
     *,
     temperature: float = 0.2,
     correct: bool = True,
+    plot: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The whole table: one row of numbers per group of clips, and one per projection onto its speakers.
 
     An expert that hears other features than the model is an independent judge, see ``motion_judges``.
     "seen speaking" repeats the numbers for the clips in which the expert is sure that the mouth speaks: in
-    uncurated footage some show a listener.
+    uncurated footage some show a listener. ``plot``: an .svg to draw the lip opening of one clip per speaker
+    in, truth black, ours red.
     """
+    from emogene.evaluate.curves import curve_drawing
     from emogene.evaluate.motion_judges import (
         by_language,
         controls,
@@ -85,11 +91,15 @@ def judge(
 
     rows: dict[str, dict[str, Any]] = {}
     ears = ears_of(expert, extractor)
+    strips: dict[str, tuple[FloatArray, FloatArray]] = {}
     for name, clips in groups.items():
         clips = [corrected(clip, expert, ears, prosody) for clip in clips] if correct else list(clips)
         judged = truths(clips, extractor, prosody)
         heard = judged if ears is extractor else truths(clips, ears, prosody)
         made = [model.generate(x.features, x.prosody, temperature=temperature) for x in judged]
+        for clip, motion in zip(judged, made, strict=True):
+            curves = lip_opening(clip.neutral + clip.offsets), lip_opening(clip.neutral + motion)
+            strips.setdefault(f"{clip.speaker} ({name})", curves)
         rows[name] = {
             **follow_table(judged, made),
             **by_language(judged, {clip.folder.name: clip.about.get("language", "") for clip in clips}, made),
@@ -105,6 +115,8 @@ def judge(
             rows[f"{name}, seen speaking"] = follow_table([c for c, _ in chosen], [m for _, m in chosen])
         for blend, numbers in projection_table(judged, made).items():
             rows[f"{name}, projection {blend}"] = numbers
+    if plot is not None:
+        curve_drawing(plot, dict(list(strips.items())[:PLOTTED]))
     return rows
 
 
