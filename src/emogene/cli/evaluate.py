@@ -47,17 +47,24 @@ def video(
         write_json(json_out, content)
 
 
-def suite(config: Annotated[Path, tyro.conf.Positional], /, *, out: Path = Path("evaluation")) -> None:
+def suite(
+    config: Annotated[Path, tyro.conf.Positional], /, *, out: Path = Path("evaluation"), workers: int = 2
+) -> None:
     """Measure several systems on the same clips and write JSON, CSV and one HTML report.
 
     Args:
-        config: A JSON file: systems (name: folder of mp4), reference (folder), protocols.
+        config: A JSON file: systems, reference, speech, protocols; see docs/evaluation.md.
         out: Folder of the report; a stopped run goes on there.
+        workers: Processes that measure.
     """
+    from rich.console import Console
+
     from emogene.evaluate.report import text_table
     from emogene.evaluate.suite import Suite, run_suite
 
-    for table in run_suite(Suite.read(config), out).tables:
+    console = Console(stderr=True)
+    report = run_suite(Suite.read(config), out, workers=workers, say=console.print)
+    for table in report.tables:
         sys.stdout.write(text_table(table) + "\n")
     sys.stdout.write(f"wrote {out / 'report.html'}\n")
 

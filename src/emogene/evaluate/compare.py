@@ -18,7 +18,7 @@ import numpy as np
 from emogene.capture.canonical import CanonicalFace, canonical_face
 from emogene.errors import UserError
 from emogene.evaluate.frechet import frechet_distance
-from emogene.evaluate.images import Box, Flicker, cropped, psnr_of, sharpness, squared_error, ssim_map
+from emogene.evaluate.images import Box, cropped, psnr_of, sharpness, squared_error, ssim_map
 from emogene.evaluate.landmarks import landmark_distance, match_lips, unit_error
 from emogene.evaluate.nets.weights import MetricWeights
 from emogene.evaluate.observe import JUDGE_EVERY, Nets, Observation, aligned_pairs
@@ -56,14 +56,11 @@ def compare_pictures(
     """
     judges = _perceptual(nets, missing) if learned else {}
     meter = _start_vmaf(missing) if vmaf else None
-    ours_change, real_change = Flicker(), Flicker()
     values: dict[str, list[float]] = defaultdict(list)
 
     def pairs() -> Iterator[tuple[int, ByteArray, ByteArray]]:
         nonlocal meter
         for index, (picture, real) in enumerate(aligned_pairs(video, reference, count)):
-            ours_change.add(picture)
-            real_change.add(real)
             if meter is not None:
                 meter = _fed(meter, picture, real, missing)
             yield index, picture, real
@@ -84,8 +81,6 @@ def compare_pictures(
         for name, value in found.items():
             values[name].append(value)
     metrics = {name: float(np.mean(numbers)) for name, numbers in values.items()}
-    metrics["flicker"] = ours_change.value
-    metrics["flicker_excess"] = ours_change.value - real_change.value
     if meter is not None:
         try:
             metrics["vmaf"] = meter.score()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from emogene.capture.tracker import N_BLENDSHAPES, N_MESH, FaceTracker, Track
 from emogene.errors import UserError
 from emogene.evaluate.frechet import Moments
+from emogene.evaluate.images import Flicker
 from emogene.evaluate.nets.weights import MetricWeights
 from emogene.io.files import read_json, write_json
 from emogene.io.images import resize
@@ -91,6 +92,8 @@ class Observation:
     identity: FloatArray = field(default_factory=lambda: np.zeros((0, IDENTITY_DIM), np.float32))
     moments: dict[str, Moments] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    flicker: float = 0.0
+    """Mean absolute change per pixel and frame, grey levels."""
 
     def save(self, path: Path) -> None:
         """Write the arrays to ``path`` (.safetensors) and the words beside it (.json)."""
@@ -105,7 +108,12 @@ class Observation:
             for part in fields(Moments):
                 arrays[f"{name}.{part.name}"] = np.asarray(getattr(moments, part.name))
         save_arrays(path, arrays)
-        content = {"size_px": self.track.size_px, "missing": self.missing, "moments": list(self.moments)}
+        content = {
+            "size_px": self.track.size_px,
+            "missing": self.missing,
+            "moments": list(self.moments),
+            "flicker": self.flicker,
+        }
         write_json(path.with_suffix(".json"), content)
 
     @classmethod
@@ -115,7 +123,9 @@ class Observation:
         mesh = arrays["mesh_px"]
         width, height = about["size_px"]
         moments = {
-            name: Moments(int(arrays[f"{name}.count"]), arrays[f"{name}.total"], arrays[f"{name}.outer"])
+            name: Moments(
+                int(arrays[f"{name}.count"].item()), arrays[f"{name}.total"], arrays[f"{name}.outer"]
+            )
             for name in about["moments"]
         }
         return cls(
@@ -125,6 +135,7 @@ class Observation:
             arrays["identity"],
             moments,
             about["missing"],
+            about["flicker"],
         )
 
 
@@ -137,7 +148,9 @@ def observe(video: Path, nets: Nets) -> Observation:
     missing: dict[str, str] = {}
     track = _tracked(video, missing)
     watchers = [_Judge(nets, track, missing), _Embedder(nets, missing), _Inception(nets), _Motion(nets)]
+    flicker = Flicker()
     for index, (_, picture) in enumerate(read_video(video, FPS)[1]):
+        flicker.add(picture)
         for watcher in watchers:
             watcher.see(index, picture)
     result = Observation(track, missing=missing)
@@ -151,6 +164,7 @@ def observe(video: Path, nets: Nets) -> Observation:
         _stacked(judge.identity, result.identity),
         moments,
         missing,
+        flicker.value,
     )
 
 

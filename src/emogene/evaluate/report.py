@@ -31,13 +31,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A system's line in a table; kind is system, truth, chance or published."""
+    """A system's line in a table; kind is system, truth, chance, published or difference."""
 
     name: str
     values: dict[str, Interval | float]
     kind: str = "system"
     picture: bytes | None = None
     """JPEG or PNG bytes of a thumbnail."""
+    video: bytes | None = None
+    """mp4 bytes of a short sample."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class Report:
 def text_table(table: Table) -> str:
     """The table for a terminal."""
     heads = ["", *[column.heading for column in table.columns]]
-    body = [[row.name, *[_cell(row.values.get(c.key)) for c in table.columns]] for row in table.rows]
+    body = [
+        [row.name, *[_cell(row.values.get(c.key), row.kind) for c in table.columns]] for row in table.rows
+    ]
     widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in body]
     head = "  ".join(text.ljust(width) for text, width in zip(heads, widths, strict=True))
@@ -91,12 +95,18 @@ def text_table(table: Table) -> str:
 
 
 def _plain(value: Interval | float) -> Any:
+    """As JSON has it: no nan, and inf as a word."""
     if isinstance(value, Interval):
-        return {"mean": value.mean, "low": value.low, "high": value.high, "n": value.n}
-    return None if math.isnan(value) else value
+        return {
+            "mean": _plain(value.mean),
+            "low": _plain(value.low),
+            "high": _plain(value.high),
+            "n": value.n,
+        }
+    return None if math.isnan(value) else "inf" if math.isinf(value) else value
 
 
-def _cell(value: Interval | float | None) -> str:
+def _cell(value: Interval | float | None, kind: str = "system") -> str:
     if value is None:
         return "-"
     mean = value.mean if isinstance(value, Interval) else value
@@ -106,7 +116,8 @@ def _cell(value: Interval | float | None) -> str:
         return "inf"
     digits = 3 if abs(mean) < 10 else 2 if abs(mean) < 100 else 1
     if isinstance(value, Interval) and value.n > 1:
-        return f"{mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+        clear = kind == "difference" and (value.low > 0 or value.high < 0)
+        return f"{mean:.{digits}f}{'*' if clear else ''} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
     return f"{mean:.{digits}f}"
 
 
@@ -126,43 +137,64 @@ def _csv(table: Table) -> str:
 def _page(report: Report) -> str:
     tables = "\n".join(_html_table(table) for table in report.tables)
     facts = "".join(
-        f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd>"
-        for key, value in report.about.items()
+        f"<dt>{html.escape(str(key))}</dt><dd>{_fact(value)}</dd>" for key, value in report.about.items()
     )
     title = html.escape(report.title)
     page = PAGE.read_text()
     return page.replace("%TITLE%", title).replace("%TABLES%", tables).replace("%FACTS%", facts)
 
 
+def _fact(value: Any) -> str:
+    """A fact as html; a dict becomes lines."""
+    if isinstance(value, dict):
+        return "<br>".join(f"{html.escape(str(key))}: {_fact(entry)}" for key, entry in value.items()) or "-"
+    return html.escape(str(value))
+
+
 def _html_table(table: Table) -> str:
     heads = "".join(
-        f'<th title="{html.escape(column.note)}">{html.escape(column.heading)}'
-        f"{ {True: ' ↑', False: ' ↓', None: ''}[column.higher_is_better] }</th>"
+        f'<th title="{html.escape(column.note)}" aria-sort="none"><button>{html.escape(column.heading)}'
+        f"{ {True: ' ↑', False: ' ↓', None: ''}[column.higher_is_better] }</button></th>"
         for column in table.columns
     )
     best = {column.key: _best(table, column) for column in table.columns}
     lines = []
     for row in table.rows:
-        picture = ""
-        if row.picture is not None:
-            data = base64.b64encode(row.picture).decode()
-            picture = f'<img alt="" src="data:image/jpeg;base64,{data}">'
-        cells = ""
-        for column in table.columns:
-            value = row.values.get(column.key)
-            mean = value.mean if isinstance(value, Interval) else value
-            mark = (
-                " class=best"
-                if mean is not None and mean == best[column.key] and row.kind == "system"
-                else ""
-            )
-            cells += f'<td{mark} data-v="{"" if mean is None else mean}">{html.escape(_cell(value))}</td>'
-        lines.append(f'<tr class="{row.kind}"><th>{picture}{html.escape(row.name)}</th>{cells}</tr>')
+        cells = "".join(_html_cell(row, column, best[column.key]) for column in table.columns)
+        name = f"<th>{_media(row)}<span>{html.escape(row.name)}</span></th>"
+        lines.append(f'<tr class="{row.kind}">{name}{cells}</tr>')
     note = f"<p>{html.escape(table.note)}</p>" if table.note else ""
     return (
-        f"<h2>{html.escape(table.title)}</h2>{note}<div class=scroll><table><thead><tr><th>system</th>{heads}"
-        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"<section><h2>{html.escape(table.title)}</h2>{note}<div class=scroll><table><thead><tr>"
+        f"<th aria-sort=none><button>system</button></th>{heads}"
+        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div></section>"
     )
+
+
+def _html_cell(row: Row, column: Column, best: float | None) -> str:
+    value = row.values.get(column.key)
+    mean = value.mean if isinstance(value, Interval) else value
+    mark = " class=best" if mean is not None and mean == best and row.kind == "system" else ""
+    return f'<td{mark} data-v="{"" if mean is None else mean}">{_cell_html(_cell(value, row.kind))}</td>'
+
+
+def _cell_html(text: str) -> str:
+    """The mean, and its interval smaller below."""
+    mean, bracket, interval = text.partition(" [")
+    return html.escape(mean) + (f"<small>[{html.escape(interval)}</small>" if bracket else "")
+
+
+def _media(row: Row) -> str:
+    """A sample video with its thumbnail as poster, or the thumbnail alone."""
+    picture = ""
+    if row.picture is not None:
+        picture = "data:image/jpeg;base64," + base64.b64encode(row.picture).decode()
+    if row.video is not None:
+        data = base64.b64encode(row.video).decode()
+        poster = f' poster="{picture}"' if picture else ""
+        source = f"data:video/mp4;base64,{data}"
+        return f'<video controls playsinline preload=none{poster} src="{source}"></video>'
+    return f'<img alt="" src="{picture}">' if picture else ""
 
 
 def _best(table: Table, column: Column) -> float | None:

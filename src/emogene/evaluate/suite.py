@@ -1,191 +1,328 @@
-"""Several systems on the same clips: the paper's Tables I and II, with truth, chance and published rows.
+"""Several systems on the same clips, protocol by protocol: the paper's tables, with truth and chance rows.
 
-A suite is one JSON file::
+A suite is one JSON file; docs/evaluation.md has every key::
 
-    {"systems": {"ours": "videos/ours", "theirs": "videos/theirs"},
-     "reference": "videos/real",                       optional, for reconstruction
-     "protocols": ["reconstruction", "emotion", "idle"]}
+    {"systems": {"theirs": "videos/theirs",
+                 "ours": {"avatar": "me", "clip": "clips/me"}},
+     "reference": "videos/real", "speech": ["a.wav"], "protocols": ["reconstruction", "paper"]}
 
-A system is a folder of mp4 files. Files of the same name belong together; CLIP__EMOTION.mp4 names the
-emotion that is meant. Every (system, file) is measured once and kept by content hash in the output
-folder, so a run that was stopped goes on, and a new system costs only its own time.
+Files of the same name belong together; CLIP__EMOTION.mp4 or CLIP__EMOTION@DOSE.mp4 names the emotion that
+is meant, CLIP__LANGUAGE.mp4 the language. Every file is observed once and every pair measured once, both
+kept by content hash in the output folder: a run that was stopped goes on, and a new system costs its own
+time only.
 """
 
 from __future__ import annotations
 
-import os
+import multiprocessing
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emogene import __version__
 from emogene.errors import UserError
-from emogene.evaluate import published
-from emogene.evaluate.report import Column, Report, Row, Table
-from emogene.evaluate.statistics import Interval, bootstrap_mean
+from emogene.evaluate.measured import Measured, Results, meaning_of
+from emogene.evaluate.nets.weights import MetricWeights
+from emogene.evaluate.observe import Nets, Observation, observe
+from emogene.evaluate.report import Report
+from emogene.evaluate.speed import cpu_name
+from emogene.evaluate.systems import REAL_POSE, Order, System, real_video, speed_of
+from emogene.evaluate.tables import BUILDERS, TRUTH
+from emogene.evaluate.video import Seen, measure
 from emogene.io.files import read_json, sha256, write_json
-from emogene.types import EMOTIONS, N_EMOTIONS
+from emogene.types import EMOTIONS
 
-PROTOCOLS = ("reconstruction", "emotion", "idle")
-RECONSTRUCTION_COLUMNS = (
-    Column("ssim", "SSIM", True),
-    Column("psnr", "PSNR dB", True),
-    Column("psnr_face", "face dB", True),
-    Column("psnr_mouth", "mouth dB", True),
-    Column("sharpness_face", "sharpness", None, "Laplacian energy relative to the real frames; 1 is equal"),
-    Column("m_lmd", "M-LMD", False, "px of the 256 px crop"),
-    Column("f_lmd", "F-LMD", False, "px of the 256 px crop"),
-    Column("lip_opening_r", "lip r", True),
-    Column("lip_opening_slope", "lip slope", None),
-    Column("csim", "CSIM", True, "mobileface, not ArcFace"),
-    Column("sync_confidence", "sync", True, "our landmark expert, not SyncNet"),
-    Column("emotion_score", "emotion score", True),
+PROTOCOLS = (
+    "reconstruction",
+    "cross-audio",
+    "emotion",
+    "idle",
+    "languages",
+    "speed",
+    "paper",
+    "ablation",
 )
-EMOTION_COLUMNS = (
-    Column("emotion_score", "score", True),
-    Column("emotion_accuracy", "accuracy", True),
-    *[Column(f"accuracy_{label}", label, True) for label in EMOTIONS],
-)
-IDLE_COLUMNS = (
-    *[Column(name, name.replace("_", " "), False) for name in published.IDLE["EAT"]],
-    Column("lip_leak", "lip leak", False, "share of frames with an open mouth"),
-    Column("blinks_per_minute", "blinks per minute", None),
-)
+NEEDS = {"paper": ("reconstruction", "emotion", "idle"), "speed": ("cross-audio",)}
+"""Protocols that are tables over other protocols' videos."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What to measure; ``reference`` may be None where no protocol needs it."""
+    """What to measure; see ``read`` for the file."""
 
-    systems: dict[str, Path]
-    reference: Path | None
+    systems: dict[str, System]
     protocols: tuple[str, ...]
+    reference: Path | None = None
+    weights: Path | None = None
+    speech: tuple[Path, ...] = ()
+    languages: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    emotions: tuple[str, ...] = EMOTIONS
+    doses: tuple[float, ...] = (1.0,)
+    seconds: float = 4.0
+    ablation: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Suite:
         """Open a suite file; relative paths are relative to it."""
-        content = read_json(path)
-        unknown = set(content) - {"systems", "reference", "protocols"}
-        protocols = tuple(content.get("protocols", PROTOCOLS))
+        content, root = read_json(path), path.parent
+        unknown = set(content) - set(cls.__dataclass_fields__)
+        protocols = tuple(content.get("protocols", ("reconstruction", "emotion", "idle")))
         wrong = [name for name in protocols if name not in PROTOCOLS]
+        wrong += [label for label in content.get("emotions", ()) if label not in EMOTIONS]
         if unknown or wrong:
             raise UserError(
-                f"{path}: unknown {', '.join([*unknown, *wrong])}; protocols: {', '.join(PROTOCOLS)}"
+                f"{path}: unknown {', '.join([*sorted(unknown), *wrong])}; "
+                f"protocols: {', '.join(PROTOCOLS)}; keys: {', '.join(cls.__dataclass_fields__)}"
             )
-        systems = {name: path.parent / folder for name, folder in content.get("systems", {}).items()}
-        for name, folder in systems.items():
-            if not any(folder.glob("*.mp4")):
-                raise UserError(f"{path}: system {name!r} has no mp4 files in {folder}")
+        systems = {name: System.read(name, entry, root) for name, entry in content.get("systems", {}).items()}
         if not systems:
             raise UserError(f'{path}: name at least one system, {{"systems": {{"ours": "folder of mp4"}}}}')
         reference = content.get("reference")
-        if "reconstruction" in protocols and reference is None:
+        if "reconstruction" in protocols and reference is None and not any(s.clip for s in systems.values()):
             raise UserError(f"{path}: reconstruction needs a folder of real videos as reference")
-        return cls(systems, None if reference is None else path.parent / reference, protocols)
+        spoken = _speech(path, content.get("speech", ()))
+        if (
+            {"cross-audio", "emotion"} & set(protocols)
+            and not spoken
+            and any(s.avatar for s in systems.values())
+        ):
+            raise UserError(f'{path}: avatars need sound to speak: "speech": ["speech.wav"]')
+        return cls(
+            systems=systems,
+            protocols=protocols,
+            reference=None if reference is None else root / reference,
+            weights=None if content.get("weights") is None else root / content["weights"],
+            speech=spoken,
+            languages={name: _speech(path, files) for name, files in content.get("languages", {}).items()},
+            emotions=tuple(content.get("emotions", EMOTIONS)),
+            doses=tuple(float(dose) for dose in content.get("doses", (1.0,))),
+            seconds=float(content.get("seconds", 4.0)),
+            ablation=_ablation(content.get("ablation", {}), systems, path),
+        )
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Protocols whose videos are wanted, in order."""
+        wanted = [part for name in self.protocols for part in NEEDS.get(name, (name,))]
+        return tuple(name for name in PROTOCOLS if name in wanted and name not in NEEDS)
+
+    def orders(self, protocol: str, system: System) -> list[Order]:
+        """What a rendered system has to show in a protocol."""
+        if system.driver == "landmarks" and protocol != "reconstruction":
+            return []
+        if protocol == "reconstruction":
+            return [Order(name=REAL_POSE)] if system.clip is not None else []
+        if protocol == "cross-audio":
+            return [Order(name=path.stem, speech=path, seconds=self.seconds) for path in self.speech]
+        if protocol == "idle":
+            return [Order(name="silence", seconds=self.seconds)]
+        if protocol == "languages":
+            return [
+                Order(name=f"{path.stem}__{language}", speech=path, seconds=self.seconds)
+                for language, files in self.languages.items()
+                for path in files
+            ]
+        return self.emotional(self.doses)
+
+    def emotional(self, doses: Iterable[float]) -> list[Order]:
+        """Every sentence in every emotion and dose."""
+        return [
+            Order(
+                name=f"{path.stem}__{label}" + ("" if dose == 1 else f"@{dose:g}"),
+                speech=path,
+                seconds=self.seconds,
+                emotion=f"{label}:{dose:g}",
+            )
+            for path in self.speech
+            for label in self.emotions
+            for dose in doses
+            if label != "neutral" or dose == 1
+        ]
 
 
-def run_suite(suite: Suite, out: Path, *, workers: int = 2) -> Report:
-    """Measure all systems and write the report into ``out``."""
-    systems = dict(suite.systems)
-    if suite.reference is not None:
-        systems["ground truth"] = suite.reference
-    jobs = []
-    for name, folder in systems.items():
-        for video in sorted(folder.glob("*.mp4")):
-            real = None if suite.reference is None else suite.reference / video.name
-            jobs.append((name, video, real if real is not None and real.exists() else None, out / "cache"))
-    with ProcessPoolExecutor(max_workers=min(workers, len(jobs))) as pool:
-        measured = list(pool.map(_measure, jobs))
-    results: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in systems}
-    for (name, video, _, _), metrics in zip(jobs, measured, strict=True):
-        results[name][video.name] = metrics
-    builders = {"reconstruction": reconstruction_table, "emotion": emotion_table, "idle": idle_table}
-    report = Report(
-        "emogene evaluation",
-        [builders[protocol](results) for protocol in suite.protocols],
-        {
-            "emogene": __version__,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-            "intervals": "95 % bootstrap over clips",
-            "clips": {name: len(clips) for name, clips in results.items()},
-            "not measured": sorted(
-                {note for clips in results.values() for m in clips.values() for note in m["missing"]}
-            ),
-        },
-    )
+def run_suite(
+    suite: Suite, out: Path, *, workers: int = 2, say: Callable[[str], None] | None = None
+) -> Report:
+    """Render what must be rendered, measure all systems, and write the report into ``out``."""
+    say = say or (lambda _: None)
+    jobs = _jobs(suite, out, say)
+    cache = out / "cache"
+    names = {
+        path: sha256(path)[:24] for job in jobs for path in (job.video, job.reference) if path is not None
+    }
+    unseen = [path for path in names if not (cache / f"{names[path]}.json").exists()]
+    say(f"observing {len(unseen)} of {len(names)} videos")
+    weights = suite.weights
+    _spread([(path, cache / f"{names[path]}.safetensors", weights) for path in unseen], _observe, workers)
+    say(f"measuring {len(jobs)} videos")
+    keyed = [
+        (job, cache, names[job.video], None if job.reference is None else names[job.reference], weights)
+        for job in jobs
+    ]
+    results: Results = {}
+    for job, content in zip(jobs, _spread(keyed, _measure, workers), strict=True):
+        rows = results.setdefault(job.protocol, {}).setdefault(job.system, [])
+        kept = [cache / f"{names[path]}.safetensors" for path in (job.video, job.reference) if path]
+        rows.append(Measured.of(job.video, content, *[path if path.exists() else None for path in kept]))
+    speeds = {
+        name: speed_of(system, [row.video for row in results.get("cross-audio", {}).get(name, [])])
+        for name, system in suite.systems.items()
+    }
+    tables = [table for protocol in suite.protocols for table in BUILDERS[protocol](results, speeds)]
+    report = Report("emogene evaluation", tables, _about(suite, results))
     report.write(out)
     return report
 
 
-Results = dict[str, dict[str, dict[str, Any]]]
+@dataclass(frozen=True)
+class _Job:
+    """One video of one system in one protocol, and the real one it is compared with."""
+
+    protocol: str
+    system: str
+    video: Path
+    reference: Path | None
 
 
-def reconstruction_table(results: Results) -> Table:
-    """The shape of the paper's Table I."""
-    rows = _rows(results, RECONSTRUCTION_COLUMNS)
-    rows.append(Row("chance", {"emotion_score": 1 / N_EMOTIONS}, kind="chance"))
-    rows += [Row(name, dict(v), kind="published") for name, v in published.RECONSTRUCTION.items()]
-    return Table("Reconstruction (Table I)", RECONSTRUCTION_COLUMNS, rows, published.NOTE)
+def _jobs(suite: Suite, out: Path, say: Callable[[str], None]) -> list[_Job]:
+    jobs: list[_Job] = []
+    for protocol in suite.needed:
+        systems = suite.systems if protocol != "ablation" else suite.ablation
+        real = _real_videos(suite, protocol, out)
+        for name, system in systems.items():
+            say(f"{protocol}: {name}")
+            orders = suite.orders(protocol, system)
+            if protocol == "ablation":
+                orders = ([Order(name=REAL_POSE)] if system.clip is not None else []) + suite.emotional([1.0])
+            for video in system.videos(protocol, orders, out / "videos" / name):
+                key = f"{name}/{video.name}" if video.stem == REAL_POSE else video.name
+                jobs.append(_Job(protocol, name, video, real.get(key, real.get(video.name))))
+        if protocol != "ablation":
+            jobs += [_Job(protocol, TRUTH, video, video) for video in dict.fromkeys(real.values())]
+    return jobs
 
 
-def emotion_table(results: Results) -> Table:
-    """Score and accuracy of the meant emotion, overall and per label."""
-    for clips in results.values():
-        for name, found in clips.items():
-            label = label_of(name)
-            if label and "emotion_accuracy" in found["metrics"]:
-                found["metrics"][f"accuracy_{label}"] = found["metrics"]["emotion_accuracy"]
-    rows = _rows(results, EMOTION_COLUMNS)
-    chance = {column.key: 1 / N_EMOTIONS for column in EMOTION_COLUMNS}
-    rows.append(Row("chance", dict(chance), kind="chance"))
-    note = "The judge knows no contempt but by rules; compare with the ground-truth row, not with 1."
-    return Table("Emotion", EMOTION_COLUMNS, rows, note)
+def _real_videos(suite: Suite, protocol: str, out: Path) -> dict[str, Path]:
+    """Real videos by the name of the videos they belong to."""
+    real: dict[str, Path] = {}
+    if suite.reference is not None:
+        special = suite.reference / protocol
+        folder = special if special.is_dir() else suite.reference
+        real |= {path.name: path for path in sorted(folder.glob("*.mp4"))}
+    systems = suite.ablation if protocol == "ablation" else suite.systems
+    if protocol in ("reconstruction", "ablation"):
+        for name, system in systems.items():
+            if system.clip is not None:
+                folder = out / "videos" / TRUTH / system.clip.name
+                real[f"{name}/{REAL_POSE}.mp4"] = real_video(system.clip, folder, system.size)
+    return real
 
 
-def idle_table(results: Results) -> Table:
-    """The shape of the paper's Table II, with the mouth beside it: a frozen face would win otherwise."""
-    rows = _rows(results, IDLE_COLUMNS)
-    rows += [Row(name, dict(values), kind="published") for name, values in published.IDLE.items()]
-    return Table("Idle (Table II)", IDLE_COLUMNS, rows, published.NOTE)
+def _spread(items: list[Item], work: Callable[[Item], Result], workers: int) -> list[Result]:
+    """Results in order; worker processes start fresh, because forking a process with threads may hang."""
+    if workers < 2 or len(items) < 2:
+        return [work(item) for item in items]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(items)), mp_context=context) as pool:
+        return list(pool.map(work, items))
 
 
-def label_of(name: str) -> str | None:
-    """The emotion in CLIP__EMOTION.mp4, None where the name has none."""
-    label = Path(name).stem.rsplit("__", 1)[-1]
-    return label if label in EMOTIONS else None
+def _observe(job: tuple[Path, Path, Path | None]) -> None:
+    import torch
+
+    video, kept, weights = job
+    torch.set_num_threads(1)
+    try:
+        observe(video, Nets(MetricWeights(weights))).save(kept)
+    except UserError as error:
+        write_json(kept.with_suffix(".json"), {"error": str(error)})
 
 
-def _rows(results: Results, columns: Sequence[Column]) -> list[Row]:
-    rows = []
-    for name, clips in results.items():
-        values: dict[str, Interval | float] = {}
-        for column in columns:
-            found = [metrics["metrics"].get(column.key) for metrics in clips.values()]
-            numbers = [float(value) for value in found if value is not None]
-            if numbers:
-                values[column.key] = bootstrap_mean(numbers)
-        rows.append(Row(name, values, kind="truth" if name == "ground truth" else "system"))
-    return rows
-
-
-def _measure(job: tuple[str, Path, Path | None, Path]) -> dict[str, Any]:
+def _measure(job: tuple[_Job, Path, str, str | None, Path | None]) -> dict[str, Any]:
     """Metrics of one video, from the cache where the same files were measured before."""
     import torch
 
-    from emogene.evaluate.video import evaluate_video
-
-    _, video, reference, cache = job
-    key = sha256(video)[:20] + ("" if reference is None else sha256(reference)[:20])
-    kept = cache / f"{key}-{label_of(video.name)}.json"
+    (order, cache, name, real_name, weights) = job
+    meaning = meaning_of(order.video.name)
+    kept = cache / f"{name}-{real_name or 'alone'}-{meaning.emotion}.json"
     if kept.exists():
         return read_json(kept)
     torch.set_num_threads(1)
+    about = read_json(cache / f"{name}.json")
+    if "error" in about:
+        return {"metrics": {}, "aligned": {}, "missing": {order.video.name: about["error"]}}
+    seen = Seen(order.video, Observation.load(cache / f"{name}.safetensors"))
+    real: Seen | None = None
+    trouble: dict[str, str] = {}
+    if order.reference is not None and real_name is not None:
+        if "error" in read_json(cache / f"{real_name}.json"):
+            trouble["reference"] = read_json(cache / f"{real_name}.json")["error"]
+        else:
+            real = Seen(order.reference, Observation.load(cache / f"{real_name}.safetensors"))
     try:
-        content = evaluate_video(video, reference=reference, emotion=label_of(video.name)).plain()
+        report = measure(seen, real, Nets(MetricWeights(weights)), emotion=meaning.emotion)
+        report.missing |= trouble
+        content = report.plain()
     except UserError as error:
-        content = {"metrics": {}, "aligned": {}, "missing": {video.name: str(error)}}
+        content = {"metrics": {}, "aligned": {}, "missing": {order.video.name: str(error)}}
     write_json(kept, content)
     return content
+
+
+def _speech(path: Path, files: Iterable[str]) -> tuple[Path, ...]:
+    found = tuple(path.parent / file for file in files)
+    for file in found:
+        if not file.is_file():
+            raise UserError(f"{path}: the speech {file} does not exist")
+    return found
+
+
+def _ablation(content: dict[str, Any], systems: dict[str, System], path: Path) -> dict[str, System]:
+    """The variants of one rendered system: what is taken away, other motion weights, and doses."""
+    if not content:
+        return {}
+    unknown = set(content) - {"system", "motion", "doses"}
+    name = content.get("system", "")
+    if unknown or name not in systems or not systems[name].avatar:
+        raise UserError(f'{path}: ablation needs "system": one of the rendered systems, "motion" and "doses"')
+    full = systems[name]
+    variants = {
+        "full": full,
+        "no emotion model": full.varied(expression=0.0),
+        "no LLE projection": full.varied(blend=0.0),
+    }
+    for label, folder in content.get("motion", {}).items():
+        if not (path.parent / folder).is_dir():
+            raise UserError(f"{path}: the motion weights {path.parent / folder} are not there")
+        variants[label] = full.varied(motion=path.parent / folder)
+    for dose in content.get("doses", ()):
+        if dose not in (0, 1):
+            variants[f"dose {dose:g}"] = full.varied(expression=float(dose))
+    return variants
+
+
+def _about(suite: Suite, results: Results) -> dict[str, Any]:
+    missing: dict[str, int] = {}
+    faceless = 0
+    for systems in results.values():
+        for row in (row for rows in systems.values() for row in rows):
+            faceless += int(row.aligned.get("frames_without_face", 0))
+            for name, reason in row.missing.items():
+                missing[f"{name}: {reason}"] = missing.get(f"{name}: {reason}", 0) + 1
+    return {
+        "emogene": __version__,
+        "machine": f"{cpu_name()}, {multiprocessing.cpu_count()} cores, {platform.system()}",
+        "clips": {
+            protocol: {name: len(rows) for name, rows in systems.items()}
+            for protocol, systems in results.items()
+        },
+        "intervals": "95 % bootstrap over clips; differences are paired over clips of the same name",
+        "frames without a face": faceless,
+        "not measured": {reason: f"{count} videos" for reason, count in sorted(missing.items())},
+        "seconds per rendered clip": suite.seconds,
+    }

@@ -90,6 +90,7 @@ def measure(
     """All metrics of a video that is already observed."""
     report = VideoReport(missing=dict(video.observation.missing))
     _describe(report, video, reference)
+    report.metrics["flicker"] = video.observation.flicker
     face = canonical_face(video.observation.track) if video.observation.track.valid.any() else None
     if face is not None:
         _alone(report, video.observation, face)
@@ -178,6 +179,7 @@ def _against(
     count = min(len(ours.track), len(theirs.track))
     report.metrics |= compare_pictures(video.path, reference.path, theirs, count, nets, report.missing)
     report.metrics |= frechet_metrics(ours, theirs)
+    report.metrics["flicker_excess"] = ours.flicker - theirs.flicker
     for name, reason in theirs.missing.items():
         report.missing.setdefault(name if name != "faces" else "faces of the reference", reason)
     if face is not None:

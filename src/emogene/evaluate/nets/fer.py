@@ -37,7 +37,7 @@ BLOCKS = (
     (32, 64, (111896, 115992), (129232, 133584), 156200, (10, 11, 9)),
     (64, 128, (172016, 176368), (217672, 224328), 296096, (13, 14, 12)),
 )
-"""Channels in and out; offsets of two separable convolutions (depthwise, pointwise) and of the shortcut; norms."""
+"""Channels in and out; offsets of two separable convolutions (depthwise, pointwise), shortcut; norms."""
 
 
 class Fer:
