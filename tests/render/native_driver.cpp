@@ -18,6 +18,10 @@ int eg_train(int, int, const Field*, Rays*, Loss*, float*, float*);
 int eg_mask(int, const Field*, const uint8_t*, const float*, int64_t, uint8_t*);
 int eg_image(int, int, const Field*, Image*);
 int eg_convolve(int, int, const Convolution*, int64_t);
+int eg_pack_weights(int, const float*, int64_t, int64_t, void*);
+int eg_compose(int, int, const Composite*);
+int eg_cover(Coverage*);
+int eg_clear(float*, int64_t, int64_t, const int32_t*, int64_t, int64_t);
 int eg_paint(int, int, const Picture*);
 int eg_adam(int, int, float*, float*, float*, float*, uint16_t*, int64_t, const float*);
 }
@@ -106,33 +110,57 @@ static int run(int isa, int threads, int64_t n_rays) {
   return 0;
 }
 
-static int decode(int isa, int threads, int64_t height, int64_t width, bool over) {
-  const int64_t rows = (height + 3) / 4 * 4 + 2, cols = (width + 3) / 4 * 4 + 2;
-  auto input = random_floats((size_t)(rows * cols) * 32, 1.0f), first = random_floats((size_t)(rows * cols) * 48, 1.0f);
-  std::vector<float> second((size_t)(rows * cols) * 48), out((size_t)(rows * cols) * 64);
-  auto weight = random_floats(36 * 80 * 64, 0.1f), bias = random_floats(64, 0.1f);
+// Everything behind the field: composite, cover, two layers, all three kinds of picture.
+static int finish(int isa, int threads, int64_t height, int64_t width) {
+  const int64_t rows = (height + 3) / 4 * 4 + 2, cols = (width + 3) / 4 * 4 + 2, side = 9;
+  const auto zeros = [&](int64_t channels) { return std::vector<float>((size_t)(rows * cols * channels)); };
+  auto input = zeros(32), second = zeros(48), out = zeros(96);
+  auto first = random_floats((size_t)(rows * cols) * 48, 1.0f);
+  auto channels = random_floats((size_t)(height * width) * 16, 1.0f), opacity = random_floats((size_t)(height * width), 1.0f);
+  auto plane = random_floats((size_t)(side * side) * kTexel, 1.0f), knots = random_floats(2 * kKnots * kKnots, 3.0f);
+  const int64_t across = (2 * width + 15) / 16 * 16;
+  auto down = random_floats((size_t)(2 * height) * kKnots, 1.0f), right = random_floats((size_t)across * kKnots, 1.0f);
+  auto enter = random_floats(kTorsoHidden * kTorsoInputs, 1.0f), shade = random_floats(kTorsoHidden, 1.0f);
+  auto leave = random_floats(17 * kTorsoHidden, 1.0f), leave_bias = random_floats(17, 1.0f);
+  knots[3] = __builtin_nanf("");
+  const Composite composite{channels.data(), opacity.data(), height, width, height / 3, plane.data(), side, 0.9f, 0.25f,
+                            knots.data(), down.data(), right.data(), across, enter.data(), shade.data(),
+                            leave.data(), leave_bias.data(), input.data(), cols, 32};
+  CHECK(eg_compose(isa, threads, &composite))
+  const size_t cells = (size_t)((rows - 2) / 4 * ((cols - 2) / 4));
+  std::vector<int32_t> made(cells), hidden(cells), ring(cells);
+  Coverage coverage{input.data(), height, width, cols, 32, 0.9f, made.data(), hidden.data(), ring.data(), 0, 0, 0};
+  CHECK(eg_cover(&coverage))
+  CHECK(eg_clear(second.data(), cols, 48, ring.data(), coverage.n_ring, width))
+  auto weight = random_floats(36 * 80 * 96, 0.1f), bias = random_floats(96, 0.1f);
+  std::vector<float> packed(weight.size());
+  CHECK(eg_pack_weights(isa, weight.data(), 80, 96, packed.data()))
   const Convolution layers[2] = {
-      {{first.data(), nullptr}, {48, 0}, {48, 0}, height, width, cols, 48, weight.data(), bias.data(), second.data(), 1, 1},
-      {{second.data(), input.data()}, {48, 32}, {48, 32}, height, width, cols, 64, weight.data(), bias.data(), out.data(), 0, 0}};
+      {{first.data(), nullptr}, {48, 0}, {48, 0}, height, width, cols, 48, packed.data(), bias.data(), second.data(), 1,
+       1, hidden.data(), coverage.n_hidden},
+      {{second.data(), input.data()}, {48, 32}, {48, 18}, height, width, cols, 96, packed.data(), bias.data(),
+       out.data(), 0, 0, nullptr, -1}};
   CHECK(eg_convolve(isa, threads, layers, 2))
-  const int64_t full_width = 4 * width + 8, full_height = 4 * height + 4;
-  std::vector<uint8_t> background((size_t)(full_width * full_height) * 3, 7);
-  std::vector<uint8_t> picture((size_t)(full_width * full_height) * (over ? 3 : 4));
-  const Picture target{out.data(), height, width, cols, 1, 2, full_width, over ? background.data() : nullptr,
-                       picture.data(), 0.02f};
-  CHECK(eg_paint(isa, threads, &target))
+  const int64_t full_width = 4 * width + 8, full_height = 4 * height + 4, pixels = full_width * full_height;
+  std::vector<uint8_t> background((size_t)pixels * 3, 7);
+  for (const int kind : {kRgb, kRgba, kPlanes}) {
+    std::vector<uint8_t> picture((size_t)(kind == kRgb ? 3 * pixels : kind == kRgba ? 4 * pixels : pixels * 3 / 2));
+    const Picture target{out.data(), height, width, cols, 96, made.data(), kind == kRgb ? -1 : coverage.n_made, 1, 2,
+                         full_height, full_width, background.data(), picture.data(), 0.02f, kind};
+    CHECK(eg_paint(isa, threads, &target))
+  }
   return 0;
 }
 
 int main() {
   int tried = 0;
-  for (int isa = 0; isa < 4; isa++) {
+  for (int isa = 0; isa < 5; isa++) {
     if (!eg_has_isa(isa)) continue;
     for (const int threads : {1, 2})
       for (const int64_t n_rays : {0, 1, 33, 200})
         if (run(isa, threads, n_rays)) return 1;
     for (const int64_t size : {1, 5, 70})
-      if (decode(isa, 2, size, 72 - size, size != 5)) return 1;
+      if (finish(isa, 2, size, 72 - size)) return 1;
     tried++;
   }
   std::printf("%d instruction sets\n", tried);

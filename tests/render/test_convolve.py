@@ -1,10 +1,10 @@
-"""The decoder in the kernels against the decoder in torch, and painted pictures against plain arithmetic."""
+"""The decoder in the kernels against the decoder in torch."""
 
-import numpy as np
 import pytest
 import torch
 
-from emogene.render.convolve import Decoded, NativeDecoder, paint
+from emogene.render.compose import cover, cover_mask
+from emogene.render.convolve import NativeDecoder
 from emogene.render.decoder import Decoder, DecoderConfig
 
 
@@ -29,7 +29,8 @@ def test_decoder_equals_torch(isa, width, depth):
             expected = decoder(composite[None], code[None], 1.0)[0]
             result = native.decode(composite, code, 1.0).planes()
         assert result.shape == expected.shape
-        assert float((result - expected).abs().max()) < 1e-4, size
+        assert float((result - expected).abs().max()) < (3e-2 if isa in HALF else 1e-4), size
+        assert float((result - expected).square().mean().sqrt()) < (2e-3 if isa in HALF else 1e-5), size
 
 
 def test_threads_do_not_change_pixels(isa):
@@ -49,38 +50,60 @@ def test_too_wide_is_refused():
         NativeDecoder(make_decoder(width=24, depth=1))
 
 
-def make_decoded(height: int, width: int) -> Decoded:
-    generator = torch.Generator().manual_seed(2)
-    pixels = 1.4 * torch.rand(height + 3, width + 2, 64, generator=generator) - 0.2
-    pixels[1, 1] = float("nan")
-    return Decoded(pixels, height, width)
+HALF = {"avx512fp16", "amx"}
+"""Instruction sets that decode in half precision."""
 
 
-def plain_picture(decoded: Decoded, clear: float, background: np.ndarray | None) -> np.ndarray:
-    planes = decoded.planes().numpy()
-    alpha = np.clip((planes[3] - clear) / (1 - 2 * clear), 0, 1)
-    colour = np.minimum(planes[:3], alpha)
-    if background is not None:
-        mixed = colour * 255 + (1 - alpha) * background.transpose(2, 0, 1)
-        return np.clip(mixed + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    straight = np.concatenate([colour / np.maximum(alpha, 1 / 64), alpha[None]])
-    return np.clip(straight * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+def random_picture(native: NativeDecoder, height: int, width: int, seed: int = 3) -> torch.Tensor:
+    """The decoder's input, filled: two people-shaped spots, nothing elsewhere."""
+    picture = native.input(height, width)
+    inner = picture[1 : 1 + height, 1 : 1 + width, :18]
+    inner[:] = torch.rand(height, width, 18, generator=torch.Generator().manual_seed(seed))
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    inside = ((y - 9) ** 2 + (x - 8) ** 2 < 30) | (y > height - 2) & (x > width - 3)
+    inner *= inside[..., None]
+    return picture
 
 
-@pytest.mark.filterwarnings("ignore:invalid value")
-def test_paint_equals_plain_arithmetic(isa):
-    decoded = make_decoded(5, 7)
-    full = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
-    place = (slice(8, 28), slice(4, 32))
-    finite = np.ones((20, 28), bool)
-    finite[:4, :4] = False
-    for background in (full, None):
-        picture = paint(decoded, (2, 1), (32, 40), 0.02, background)
-        expected = plain_picture(decoded, 0.02, None if background is None else full[place])
-        difference = np.abs(picture[place].astype(int) - expected)[finite]
-        assert difference.max() <= 1
-        outside = np.ones((32, 40), bool)
-        outside[place] = False
-        assert np.array_equal(
-            picture[outside], full[outside] if background is not None else picture[outside] * 0
-        )
+@pytest.mark.parametrize("size", [(40, 37), (5, 3), (16, 64)])
+def test_cover_equals_its_twin(size):
+    native = NativeDecoder(make_decoder())
+    picture = random_picture(native, *size)
+    where = cover(picture, *size, 1 / 512)
+    alphas = picture[1 : 1 + size[0], 1 : 1 + size[1], 16:18].sum(-1)
+    twin = cover_mask(alphas > 1 / 512)
+    columns = -(-size[1] // 4)
+    marked = torch.zeros(-(-size[0] // 4) * columns)
+    marked[where.made.long()] = 1
+    pixels = marked.view(-1, columns).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert torch.equal(pixels[: size[0], : size[1]] > 0, twin)
+    assert set(where.made.tolist()) <= set(where.hidden.tolist())
+    assert not set(where.ring.tolist()) & set(where.hidden.tolist())
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_covered_cells_are_decoded_as_if_all_were(isa, depth):
+    size = (40, 37)
+    decoder = make_decoder(depth=depth)
+    native, code = NativeDecoder(decoder), torch.zeros(32)
+    picture = random_picture(native, *size)
+    composite = picture[1 : 1 + size[0], 1 : 1 + size[1], :18].permute(2, 0, 1).clone()
+    where = cover(picture, *size, 1 / 512)
+    assert 0 < len(where.made) < len(where.hidden) < 100
+    result = native.run(*size, code, 0.0, where).planes()
+    with torch.inference_mode():
+        expected = decoder(composite[None], code[None])[0]
+    made = cover_mask(composite[-2:].sum(0) > 1 / 512).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert float((result - expected)[:, made].abs().max()) < (3e-2 if isa in HALF else 1e-4)
+    assert float(result[:, ~made].abs().max()) == 0.0
+
+
+def test_a_frame_does_not_depend_on_the_one_before(isa):
+    size = (40, 37)
+    native, code = NativeDecoder(make_decoder(depth=3)), torch.zeros(32)
+    results = []
+    for _ in range(2):
+        where = cover(random_picture(native, *size), *size, 1 / 512)
+        results.append(native.run(*size, code, 0.0, where).planes().clone())
+        native.decode(torch.rand(18, *size), code)
+    assert torch.equal(results[0], results[1])

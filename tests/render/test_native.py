@@ -11,7 +11,7 @@ from emogene.render.fused import FieldTrainer, FusedConfig, RayBatch
 from emogene.render.native import binding
 from tests.render.conftest import Scene, image_rays, make_field, make_scene
 
-BF16 = {"amx"}
+BF16 = {"amx", "avx512fp16"}
 """Instruction sets that multiply in bf16; the others in fp32."""
 
 

@@ -7,22 +7,21 @@
 Per frame: code and warp from the landmarks, the head field on a small pixel grid, the torso behind it,
 the decoder to four times that size, then rgba (straight alpha) or, when a background is given, rgb over it.
 
-Quality: ``draft`` decodes 64 -> 256 pixels, ``standard`` 128 -> 512, ``high`` the same with rays sampled
-twice as finely and followed to the end.
+Quality: ``draft`` decodes 64 -> 256 pixels, ``standard`` 128 -> 512, ``high`` renders the volume through
+every pixel and decodes nothing.
 """
 
 from __future__ import annotations
 
-import copy
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -30,23 +29,17 @@ from emogene.errors import FormatError, UserError
 from emogene.io.files import atomic_path, check_format_version, read_json, write_json
 from emogene.io.images import read_rgb, resize, write_rgb
 from emogene.io.tensors import load_arrays
+from emogene.render.canvas import Canvas
 from emogene.render.code import windows
-from emogene.render.convolve import NativeDecoder, paint
-from emogene.render.decoder import SCALE
-from emogene.render.model import PortraitConfig, PortraitModel, layered
-from emogene.render.rays import camera_origin, pixel_directions
-from emogene.render.torso import picture_grid
-from emogene.types import ByteArray, Camera, FloatArray, HeadPose, Motion
+from emogene.render.inference import Drawer, Look, PixelGrid, looks
+from emogene.render.model import PortraitConfig, PortraitModel
+from emogene.types import ByteArray, Camera, HeadPose, Motion
 
 PORTRAIT_FORMAT = 1
 QUALITIES = ("draft", "standard", "high")
 BATCH = 8
 """Frames whose codes, warps and torsos are made together."""
 TRAINING_ONLY = ("torso.latent", "head.occupancy.density", "head.occupancy.allowed")
-CLEAR = 0.02
-"""Alpha below which a pixel is taken as background; as far from one it is solid."""
-EDGE = 4
-"""Low pixels kept around the person when the decoder's input is cut out: its receptive field."""
 
 
 @dataclass(frozen=True)
@@ -125,18 +118,14 @@ class Portrait:
         Yields:
             uint8 [size, size, 4] rgba with straight alpha, or [size, size, 3] rgb.
         """
-        if quality not in QUALITIES:
-            raise UserError(f"quality must be one of {', '.join(QUALITIES)}, not {quality!r}")
-        if len(motion) != len(pose):
-            raise ValueError(f"motion has {len(motion)} frames, pose {len(pose)}")
-        behind = None if background is None else resize(background, size, size)
-        grid = _Grid.of(self.model, quality)
-        offsets = windows(torch.from_numpy(motion.landmarks_cano) - self.model.neutral)
-        eyes = torch.from_numpy(motion.eyes)
-        with _Painters(self.model, grid, size, behind) as painters:
-            for start in range(history, len(motion), BATCH):
-                part = slice(start, start + BATCH)
-                yield from painters.paint(self._looks(offsets[part], eyes[part], pose[part]))
+        with self.pictures(size, quality, background=background) as pictures:
+            if len(motion) != len(pose):
+                raise ValueError(f"motion has {len(motion)} frames, pose {len(pose)}")
+            for _ in pictures.ask(motion, pose, history):
+                while len(pictures) > BATCH:
+                    yield pictures.take()
+            while len(pictures):
+                yield pictures.take()
 
     def render_last(
         self,
@@ -148,214 +137,83 @@ class Portrait:
         background: ByteArray | None = None,
     ) -> ByteArray:
         """Render only the last frame; those before it are its landmark window."""
-        offsets = windows(torch.from_numpy(motion.landmarks_cano) - self.model.neutral)[-1:]
+        return next(self.render(motion, pose, size, quality, background=background, history=len(motion) - 1))
+
+    def pictures(
+        self,
+        size: int = 512,
+        quality: str = "standard",
+        *,
+        background: ByteArray | None = None,
+        planes: bool = False,
+    ) -> Pictures:
+        """Something that draws frames for as long as they come; options as for ``render``.
+
+        With ``planes`` pictures are not rgb but uint8 [3 size / 2, size] for 4:2:0 video (``canvas.Canvas``).
+        """
+        if quality not in QUALITIES:
+            raise UserError(f"quality must be one of {', '.join(QUALITIES)}, not {quality!r}")
         behind = None if background is None else resize(background, size, size)
-        grid = _Grid.of(self.model, quality)
-        eyes = torch.from_numpy(motion.eyes[-1:])
-        return _paint(
-            self.model, _Inference(self.model), grid, self._looks(offsets, eyes, pose[-1:])[0], size, behind
-        )
-
-    def _looks(self, offsets: Tensor, eyes: Tensor, pose: HeadPose) -> list[_Look]:
-        """What each frame of a batch is drawn from."""
-        model = self.model
-        with torch.inference_mode():
-            codes = model.code(offsets, eyes)
-            warps = model.warp(offsets[:, -1])
-            features = model.pose_features(torch.from_numpy(pose.camera_from_head))
-        return [
-            _Look(camera_from_head, codes[index : index + 1], warps[index], features[index : index + 1])
-            for index, camera_from_head in enumerate(pose.camera_from_head)
-        ]
+        return Pictures(self, size, quality, Canvas.of(size, behind, planes=planes))
 
 
-@dataclass(frozen=True)
-class _Look:
-    """One frame before it is drawn: head pose [4, 4], code [1, 32], warp grid, pose features [1, 6]."""
+class Pictures:
+    """Draws frames on one thread per core (twice as fast on two cores as two threads a frame), in order.
 
-    camera_from_head: FloatArray
-    code: Tensor
-    warp: Tensor
-    features: Tensor
+    Frames that wait are drawn while the caller works on; as a context it stops the threads at the end.
+    """
 
-
-class _Painters:
-    """Threads that draw whole frames, each on one core: twice as fast on two cores as two threads a frame."""
-
-    def __init__(self, model: PortraitModel, grid: _Grid, size: int, background: ByteArray | None) -> None:
-        self._model, self._grid, self._size, self._background = model, grid, size, background
+    def __init__(self, portrait: Portrait, size: int, quality: str, canvas: Canvas) -> None:
+        self._portrait, self._canvas = portrait, canvas
+        self._grid = PixelGrid.of(portrait.model, quality, size)
         self._own = threading.local()
+        self._waiting: deque[Future[ByteArray]] = deque()
         self._pool = ThreadPoolExecutor(
             torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)
         )
 
-    def __enter__(self) -> _Painters:
+    def __enter__(self) -> Pictures:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Frames asked for and not yet taken."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Drop what waits and stop the threads."""
+        self.clear()
         self._pool.shutdown(cancel_futures=True)
 
-    def paint(self, looks: Sequence[_Look]) -> Iterator[ByteArray]:
-        """Pictures in order."""
-        return self._pool.map(self._one, looks)
+    def clear(self) -> None:
+        """Drop what waits."""
+        while self._waiting:
+            self._waiting.popleft().cancel()
 
-    def _one(self, look: _Look) -> ByteArray:
-        if not hasattr(self._own, "decoder"):
-            self._own.decoder = _Inference(self._model)
-        return _paint(self._model, self._own.decoder, self._grid, look, self._size, self._background)
+    def ask(self, motion: Motion, pose: HeadPose, history: int = 0) -> Iterator[None]:
+        """Hand frames over in batches, one per step; ``history`` as for ``Portrait.render``."""
+        model = self._portrait.model
+        offsets = windows(torch.from_numpy(motion.landmarks_cano) - model.neutral)
+        eyes = torch.from_numpy(motion.eyes)
+        for start in range(history, len(motion), BATCH):
+            part = slice(start, start + BATCH)
+            with torch.inference_mode():
+                codes, warps = model.code(offsets[part], eyes[part]), model.warp(offsets[part, -1])
+                batch = looks(model, codes, warps, pose.camera_from_head[part])
+            self._waiting.extend(self._pool.submit(self._draw, look) for look in batch)
+            yield
 
+    def take(self) -> ByteArray:
+        """The first picture that waits."""
+        return self._waiting.popleft().result()
 
-def _paint(
-    model: PortraitModel,
-    decoder: _Inference,
-    grid: _Grid,
-    look: _Look,
-    size: int,
-    background: ByteArray | None,
-) -> ByteArray:
-    """Head over torso at low resolution, decoded and finished."""
-    with torch.inference_mode():
-        latent = torch.zeros(1, model.config.torso.latents)
-        torso, alpha = grid.torso(model, look.features, look.code, latent)
-        head, opacity = grid.head(model, look.camera_from_head, look.code[0], look.warp)
-        composite = layered(head, opacity, torso, alpha)
-        return decoder.picture(composite, look.code, grid.draft, size, background)
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """The low-resolution pixel grid of one quality."""
-
-    camera: Camera
-    pixels: FloatArray
-    top: int
-    xy: Tensor
-    step: float
-    stop: float
-    draft: float
-
-    @classmethod
-    def of(cls, model: PortraitModel, quality: str) -> _Grid:
-        config = model.config
-        low = config.low // 2 if quality == "draft" else config.low
-        camera = config.camera.resized(low, low)
-        y, x = np.meshgrid(np.arange(low), np.arange(low), indexing="ij")
-        pixels = np.stack([x, y], -1).reshape(-1, 2).astype(np.float32) + 0.5
-        step = config.step * (0.5 if quality == "high" else 1.0)
-        stop = 1e-3 if quality == "high" else 1e-2
-        top = min(int(float(model.torso_top) * low), low - 1)
-        xy = picture_grid(low, low)[:, 2 * top :].contiguous()
-        return cls(camera, pixels, top, xy, step, stop, float(quality == "draft"))
-
-    def torso(
-        self, model: PortraitModel, pose: Tensor, code: Tensor, latent: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Torso channels [1, 16, h, w] and alpha [1, 1, h, w], computed where torso can be."""
-        channels, alpha = model.torso(pose, code, latent, self.xy)
-        return F.pad(channels, (0, 0, self.top, 0)), F.pad(alpha, (0, 0, self.top, 0))
-
-    def head(
-        self, model: PortraitModel, camera_from_head: FloatArray, code: Tensor, warp: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Field channels [1, 16, h, w] and opacity [1, 1, h, w] of one frame."""
-        height, width = self.camera.height_px, self.camera.width_px
-        directions = pixel_directions(self.camera, camera_from_head, self.pixels).view(height, width, 3)
-        origin = camera_origin(camera_from_head, model.config.box)
-        seen = model.head.render_image(origin, directions, code, warp, step=self.step, stop=self.stop)
-        return seen.channels.permute(2, 0, 1)[None], seen.opacity[None, None]
-
-
-def decoder_dtype() -> torch.dtype:
-    """bfloat16 where the processor has a matrix unit for it; elsewhere it is slower than float32."""
-    has_matrix_unit = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return torch.bfloat16 if has_matrix_unit else torch.float32
-
-
-class _Inference:
-    """The decoder in its fastest form, run only where the person is; pictures of one frame at a time."""
-
-    def __init__(self, model: PortraitModel) -> None:
-        self._dtype = decoder_dtype()
-        self._native: NativeDecoder | None = None
-        if self._dtype == torch.float32 and NativeDecoder.available(model.decoder):
-            self._native = NativeDecoder(model.decoder)
-        decoder = copy.deepcopy(model.decoder).to(self._dtype)
-        self._decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def picture(
-        self, composite: Tensor, code: Tensor, draft: float, size: int, background: ByteArray | None
-    ) -> ByteArray:
-        """Decode [1, 18, h, w] and finish it as uint8 [size, size, 3 or 4]."""
-        height, width = composite.shape[2:]
-        top, bottom, left, right = _extent(composite[0, -2:].sum(0) > 1 / 512)
-        cut = composite[:, :, top:bottom, left:right]
-        whole = size == SCALE * height == SCALE * width
-        if self._native is not None:
-            decoded = self._native.decode(cut[0], code[0], draft)
-            if whole:
-                return paint(decoded, (top, left), (size, size), CLEAR, background)
-            pixels = decoded.planes().permute(1, 2, 0)
-        else:
-            cut = cut.to(self._dtype).contiguous(memory_format=torch.channels_last)
-            pixels = self._decoder(cut, code.to(self._dtype), draft)[0].permute(1, 2, 0).float()
-        drawn = Decoded(pixels.contiguous(), SCALE * top, SCALE * left, SCALE * height, SCALE * width)
-        return drawn.resized(size).picture(background)
-
-
-def _extent(covered: Tensor) -> tuple[int, int, int, int]:
-    """Rows and columns (from, to) of the set pixels [h, w] and EDGE more."""
-    height, width = covered.shape
-    rows, columns = covered.any(1).nonzero()[:, 0], covered.any(0).nonzero()[:, 0]
-    if len(rows) == 0:
-        return 0, min(2 * EDGE, height), 0, min(2 * EDGE, width)
-    top, left = max(int(rows[0]) - EDGE, 0), max(int(columns[0]) - EDGE, 0)
-    return top, min(int(rows[-1]) + 1 + EDGE, height), left, min(int(columns[-1]) + 1 + EDGE, width)
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Premultiplied rgb and alpha [h, w, 4] at (top, left) of an otherwise empty height x width picture."""
-
-    pixels: Tensor
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def resized(self, size: int) -> Decoded:
-        """The whole picture at another size."""
-        if self.height == size:
-            return self
-        full = torch.zeros(1, self.height, self.width, 4)
-        full[0, self.top : self.top + len(self.pixels), self.left : self.left + self.pixels.shape[1]] = (
-            self.pixels
-        )
-        planes = full.permute(0, 3, 1, 2)
-        if self.height % size == 0:
-            planes = F.avg_pool2d(planes, self.height // size)
-        else:
-            smooth = self.height > size
-            planes = F.interpolate(
-                planes, (size, size), mode="bilinear", antialias=smooth, align_corners=False
-            )
-        return Decoded(planes[0].permute(1, 2, 0).contiguous(), 0, 0, size, size)
-
-    def picture(self, background: ByteArray | None) -> ByteArray:
-        """uint8 rgba with straight alpha, or rgb over ``background``."""
-        # What is nearly clear is clear, and no channel may be brighter than its alpha allows.
-        alpha = ((self.pixels[..., 3:] - CLEAR) / (1 - 2 * CLEAR)).clamp_(0.0, 1.0)
-        colour = torch.minimum(self.pixels, alpha).clamp_(min=0.0)
-        place = (slice(self.top, self.top + len(alpha)), slice(self.left, self.left + alpha.shape[1]))
-        if background is None:
-            result = torch.zeros(self.height, self.width, 4, dtype=torch.uint8)
-            colour = colour / alpha.clamp(min=1 / 64)
-            colour[..., 3:] = alpha
-            result[place] = (colour * 255.0).add_(0.5).clamp_(0.0, 255.0).to(torch.uint8)
-            return result.numpy()
-        result = torch.from_numpy(background.copy())
-        over = torch.addcmul(colour[..., :3].mul(255.0).add_(0.5), 1.0 - alpha, result[place].float())
-        result[place] = over.clamp_(0.0, 255.0).to(torch.uint8)
-        return result.numpy()
+    def _draw(self, look: Look) -> ByteArray:
+        if not hasattr(self._own, "drawer"):
+            self._own.drawer = Drawer(self._portrait.model, self._grid, self._canvas)
+        drawer: Drawer = self._own.drawer
+        return drawer.draw(look)
 
 
 def _wide(array: np.ndarray) -> np.ndarray:

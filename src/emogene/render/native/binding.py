@@ -17,7 +17,7 @@ from torch import Tensor
 from emogene.errors import UserError
 from emogene.render.native import build
 
-ISAS = ("portable", "avx2", "avx512", "amx")
+ISAS = ("portable", "avx2", "avx512", "avx512fp16", "amx")
 """Instruction sets in order of preference, best last; the index is the C side's number."""
 STATUS = {
     1: "a ray's frame index is outside the given frames",
@@ -101,6 +101,38 @@ class ConvolutionStruct(ctypes.Structure):
         *((name, _pointer) for name in ("weight", "bias", "out")),
         ("hidden", ctypes.c_int32),
         ("residual", ctypes.c_int32),
+        ("cells", _pointer),
+        ("n_cells", _int64),
+    ]
+
+
+class CompositeStruct(ctypes.Structure):
+    """Head and torso of one frame, and the decoder's input that they become."""
+
+    _fields_ = [
+        *((name, _pointer) for name in ("channels", "opacity")),
+        *((name, _int64) for name in ("height", "width", "top")),
+        ("plane", _pointer),
+        ("plane_side", _int64),
+        ("plane_scale", ctypes.c_float),
+        ("reach", ctypes.c_float),
+        *((name, _pointer) for name in ("knots", "across_y", "across_x")),
+        ("across_stride", _int64),
+        *((name, _pointer) for name in ("enter", "shade", "leave", "leave_bias", "out")),
+        ("row_pixels", _int64),
+        ("stride", _int64),
+    ]
+
+
+class CoverageStruct(ctypes.Structure):
+    """Which cells of low pixels somebody is in or near."""
+
+    _fields_ = [
+        ("composite", _pointer),
+        *((name, _int64) for name in ("height", "width", "row_pixels", "stride")),
+        ("faint", ctypes.c_float),
+        *((name, _pointer) for name in ("made", "hidden", "ring")),
+        *((name, _int64) for name in ("n_made", "n_hidden", "n_ring")),
     ]
 
 
@@ -109,10 +141,13 @@ class PictureStruct(ctypes.Structure):
 
     _fields_ = [
         ("decoded", _pointer),
-        *((name, _int64) for name in ("height", "width", "row_pixels", "top", "left", "out_width")),
+        *((name, _int64) for name in ("height", "width", "row_pixels", "channels")),
+        ("cells", _pointer),
+        *((name, _int64) for name in ("n_cells", "top", "left", "out_height", "out_width")),
         ("background", _pointer),
         ("out", _pointer),
         ("clear", ctypes.c_float),
+        ("kind", ctypes.c_int32),
     ]
 
 

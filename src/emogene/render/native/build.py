@@ -41,8 +41,11 @@ AVX512_FLAGS = (
 X86_UNITS: dict[str, tuple[str, ...]] = {
     "isa_avx2.cpp": ("-mavx2", "-mfma", "-mbmi2"),
     "isa_avx512.cpp": AVX512_FLAGS,
-    "isa_amx.cpp": (*AVX512_FLAGS, "-mamx-tile", "-mamx-bf16"),
+    "isa_half.cpp": (*AVX512_FLAGS, "-mavx512fp16"),
+    "isa_amx.cpp": (*AVX512_FLAGS, "-mavx512fp16", "-mamx-tile", "-mamx-bf16"),
 }
+OPTIONAL_UNITS = ("isa_half.cpp", "isa_amx.cpp")
+"""Older compilers do not know these instructions: the library is then built without them."""
 TIMEOUT_S = 300
 logger = logging.getLogger(__name__)
 
@@ -103,34 +106,40 @@ def compile_library(destination: Path | None = None, extra_flags: Sequence[str] 
 
 def _compile(compiler: list[str], scratch: Path, extra_flags: Sequence[str]) -> Path | None:
     """Compile all units side by side and link them; None (with a log line) when a step fails."""
-    running = []
-    for source, flags in units().items():
-        item = scratch / f"{source}.o"
-        command = [
-            *compiler,
-            *COMMON_FLAGS,
-            *flags,
-            *extra_flags,
-            "-c",
-            str(SOURCE_DIR / source),
-            "-o",
-            str(item),
-        ]
-        running.append((item, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)))
-    for item, process in running:
-        _, errors = process.communicate(timeout=TIMEOUT_S)
-        if process.returncode != 0:
-            logger.warning("could not compile the render kernels (%s): %s", item.stem, errors.strip()[:2000])
-    if any(process.returncode != 0 for _, process in running):
+    running = {
+        source: _start(compiler, scratch, source, (*flags, *extra_flags)) for source, flags in units().items()
+    }
+    broken = {source: errors for source, process in running.items() if (errors := _errors_of(process))}
+    for source in [source for source in broken if source in OPTIONAL_UNITS]:
+        stub = _start(compiler, scratch, source, ("-DEG_STUB", *extra_flags))
+        if not _errors_of(stub):
+            logger.info("this compiler cannot make %s; the kernels do without", source)
+            del broken[source]
+    for source, errors in broken.items():
+        logger.warning("could not compile the render kernels (%s): %s", source, errors[:2000])
+    if broken:
         return None
     target = scratch / "kernels.so"
-    objects = [str(item) for item, _ in running]
+    objects = [str(scratch / f"{source}.o") for source in running]
     link = [*compiler, "-shared", *extra_flags, *objects, "-o", str(target), "-pthread"]
     linked = subprocess.run(link, capture_output=True, text=True, check=False)
     if linked.returncode != 0:
         logger.warning("could not link the render kernels: %s", linked.stderr.strip()[:2000])
         return None
     return target
+
+
+def _start(compiler: list[str], scratch: Path, source: str, flags: Sequence[str]) -> subprocess.Popen[str]:
+    """Begin to compile one unit into ``scratch``."""
+    item = scratch / f"{source}.o"
+    command = [*compiler, *COMMON_FLAGS, *flags, "-c", str(SOURCE_DIR / source), "-o", str(item)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def _errors_of(process: subprocess.Popen[str]) -> str:
+    """Wait for a compiler; what it complained about when it failed, empty when it did not."""
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    return (errors.strip() or f"exit status {process.returncode}") if process.returncode else ""
 
 
 if __name__ == "__main__":

@@ -7,15 +7,30 @@
 namespace emogene {
 namespace EG_NAMESPACE {
 
-constexpr int kPatch = 6, kCell = 4, kPositions = kPatch * kPatch;
+constexpr int kPatch = 6, kPositions = kPatch * kPatch;
 constexpr int kBatch = 16;          // patches per pass over the weights
-constexpr int kGemmRows = 4;
 constexpr int kSkew = 16;           // keeps the 36 positions of a patch out of one cache set
 
+#ifdef EG_HALF_CONV
+// Half-precision products: twice the rate of single ones. Transforms and sums over positions stay single.
+typedef _Float16 Product;
+typedef uint32_t Factor;            // an input twice, so that one 32-bit broadcast fills a vector
+constexpr int kGemmRows = 8;
+constexpr float kInputScale = 1.0f / 64, kWeightScale = 64.0f;  // both in the middle of half's range
+#else
+typedef float Product, Factor;
+constexpr int kGemmRows = 4;
+constexpr float kInputScale = 1.0f, kWeightScale = 1.0f;
+#endif
+
 struct alignas(64) ConvScratch {
-  float input[kPositions * (kBatch * kMostInputs + kSkew)];
-  float output[kPositions * (kBatch * kMostOutputs + kSkew)];
+  Factor input[kPositions * (kBatch * kMostInputs + kSkew)];
+  Product output[kPositions * (kBatch * kMostOutputs + 2 * kSkew)];
 };
+
+// Outputs of a layer as the products keep them: whole vectors.
+static inline int product_width(int outputs) { return (int)(sizeof(Product) == 2 ? (outputs + 31) / 32 * 32 : outputs); }
+static inline int product_step(int outputs) { return kBatch * product_width(outputs) + 2 * kSkew; }
 
 static inline void input_transform(const vf* d, int step, vf* t, int t_step) {
   const vf a = d[4 * step] - 4.0f * d[2 * step], b = d[3 * step] - 4.0f * d[step];
@@ -37,63 +52,96 @@ static inline void output_transform(const vf* m, int step, vf* y, int y_step) {
   y[3 * y_step] = d1 + 8.0f * d2 + m[5 * step];
 }
 
-// Patches of one row of cells from column `first` on, transformed: [36][kBatch][inputs].
-static inline void transform_patches(const Convolution& conv, int64_t row, int64_t first, int count, int inputs,
-                                     float* out) {
+static inline void keep_factor(float* at, vf v) { store(at, v); }
+#ifdef EG_HALF_CONV
+static inline void keep_factor(uint32_t* at, vf v) {
+  alignas(64) static const uint16_t twice[32] = {0, 0, 1, 1, 2,  2,  3,  3,  4,  4,  5,  5,  6,  6,  7,  7,
+                                                 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15};
+  const __m256i half = _mm512_cvtps_ph((__m512)(v * kInputScale), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  _mm512_store_si512(at, _mm512_permutexvar_epi16(_mm512_load_si512(twice), _mm512_castsi256_si512(half)));
+}
+static inline vf load_product(const _Float16* p) { return (vf)_mm512_cvtph_ps(_mm256_load_si256((const __m256i*)p)); }
+#endif
+static inline vf load_product(const float* p) { return load<vf>(p); }
+
+// A batch of patches, transformed: [36][kBatch][inputs].
+static inline void transform_patches(const Convolution& conv, const int64_t* corner, int count, int inputs,
+                                     Factor* out) {
   int offset = 0;
   for (int source = 0; source < 2; source++) {
     const int stride = (int)conv.stride[source], used = (int)conv.used[source];
     for (int c = 0; c < used; c += L)
       for (int p = 0; p < count; p++) {
-        const float* at = conv.in[source] + (kCell * row * conv.row_pixels + kCell * (first + p)) * stride + c;
+        const float* at = conv.in[source] + corner[p] * stride + c;
         vf d[kPositions], t[kPositions], v[kPositions];
         for (int y = 0; y < kPatch; y++)
           for (int x = 0; x < kPatch; x++) d[y * kPatch + x] = load<vf>(at + (y * conv.row_pixels + x) * stride);
         for (int x = 0; x < kPatch; x++) input_transform(d + x, kPatch, t + x, kPatch);
         for (int y = 0; y < kPatch; y++) input_transform(t + y * kPatch, 1, v + y * kPatch, 1);
-        for (int k = 0; k < kPositions; k++) store(out + k * (kBatch * inputs + kSkew) + p * inputs + offset + c, v[k]);
+        for (int k = 0; k < kPositions; k++)
+          keep_factor(out + k * (kBatch * inputs + kSkew) + p * inputs + offset + c, v[k]);
       }
     offset += (used + 15) / 16 * 16;
   }
 }
 
-// V vectors of outputs of one position for `count` patches: output = input [..][inputs] weight [inputs][outputs].
-template <int V>
-static inline void multiply_strip(const float* input, int inputs, const float* weight, int outputs, int count,
-                                  float* output) {
-  for (int p = 0; p < count; p += kGemmRows) {
-    vf sum[kGemmRows][V];
-    for (int i = 0; i < kGemmRows; i++)
-      for (int v = 0; v < V; v++) sum[i][v] = vf{};
-    for (int k = 0; k < inputs; k++) {
-      vf w[V];
-      for (int v = 0; v < V; v++) w[v] = load<vf>(weight + k * outputs + v * L);
-      for (int i = 0; i < kGemmRows; i++) {
-        const vf x = splat(input[(p + i) * inputs + k]);
-        for (int v = 0; v < V; v++) sum[i][v] += x * w[v];
+#ifdef EG_HALF_CONV
+constexpr int kStrip = 3;                                // vectors of outputs at a time
+constexpr int kProductLanes = 32;
+typedef __m512h vp;
+static inline vp spread_factor(uint32_t x) { return (__m512h)_mm512_set1_epi32((int)x); }
+static inline vp load_weight(const _Float16* p) { return _mm512_loadu_ph(p); }
+static inline vp multiply_add(vp a, vp b, vp c) { return _mm512_fmadd_ph(a, b, c); }
+static inline void keep_product(_Float16* p, vp v) { _mm512_storeu_ph(p, v); }
+#else
+constexpr int kStrip = EG_LANES == 16 ? 4 : 2;           // as many sums as registers hold
+constexpr int kProductLanes = L;
+typedef vf vp;
+static inline vp spread_factor(float x) { return splat(x); }
+static inline vp load_weight(const float* p) { return load<vf>(p); }
+static inline vp multiply_add(vp a, vp b, vp c) { return a * b + c; }
+static inline void keep_product(float* p, vp v) { store(p, v); }
+#endif
+
+// V vectors of outputs of one position for `count` patches: output = input [..][used of inputs]
+// weight [inputs][outputs].
+template <int V, int ROWS>
+static inline void multiply_strip(const Factor* input, int inputs, int used, const Product* weight, int outputs,
+                                  int count, Product* output) {
+  for (int p = 0; p < count; p += ROWS) {
+    vp sum[ROWS][V];
+    for (int i = 0; i < ROWS; i++)
+      for (int v = 0; v < V; v++) sum[i][v] = vp{};
+    for (int k = 0; k < used; k++) {
+      vp w[V];
+      for (int v = 0; v < V; v++) w[v] = load_weight(weight + k * outputs + v * kProductLanes);
+      for (int i = 0; i < ROWS; i++) {
+        const vp x = spread_factor(input[(p + i) * inputs + k]);
+        for (int v = 0; v < V; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
       }
     }
-    for (int i = 0; i < kGemmRows; i++)
-      for (int v = 0; v < V; v++) store(output + (p + i) * outputs + v * L, sum[i][v]);
+    for (int i = 0; i < ROWS; i++)
+      for (int v = 0; v < V; v++) keep_product(output + (p + i) * outputs + v * kProductLanes, sum[i][v]);
   }
 }
 
-static inline void multiply_patches(const float* input, int inputs, const float* weight, int outputs, int count,
-                                    float* output) {
-  constexpr int kWide = EG_LANES == 16 ? 4 : 2;  // as many sums as registers hold
+static inline void multiply_patches(const Factor* input, int inputs, int used, const Product* weight, int outputs,
+                                    int count, Product* output) {
+  constexpr int G = kGemmRows, N = kProductLanes;
   int o = 0;
-  for (; o + kWide * L <= outputs; o += kWide * L)
-    multiply_strip<kWide>(input, inputs, weight + o, outputs, count, output + o);
-  if (o + 3 * L <= outputs) multiply_strip<3>(input, inputs, weight + o, outputs, count, output + o), o += 3 * L;
-  if (o + 2 * L <= outputs) multiply_strip<2>(input, inputs, weight + o, outputs, count, output + o), o += 2 * L;
-  if (o + L <= outputs) multiply_strip<1>(input, inputs, weight + o, outputs, count, output + o);
+  for (; o + kStrip * N <= outputs; o += kStrip * N)
+    multiply_strip<kStrip, G>(input, inputs, used, weight + o, outputs, count, output + o);
+  if (kStrip > 3 && o + 3 * N <= outputs)
+    multiply_strip<3, G>(input, inputs, used, weight + o, outputs, count, output + o), o += 3 * N;
+  if (o + 2 * N <= outputs) multiply_strip<2, G>(input, inputs, used, weight + o, outputs, count, output + o), o += 2 * N;
+  if (o + N <= outputs) multiply_strip<1, G>(input, inputs, used, weight + o, outputs, count, output + o);
 }
 
-static inline void finish_patch(const Convolution& conv, int64_t row, int64_t col, const float* products) {
-  const int outputs = (int)conv.outputs;
+static inline void finish_patch(const Convolution& conv, int64_t row, int64_t col, const Product* products) {
+  const int outputs = (int)conv.outputs, step = product_step(outputs);
   for (int c = 0; c < outputs; c += L) {
     vf m[kPositions], t[kPatch * kCell], y[kCell * kCell];
-    for (int k = 0; k < kPositions; k++) m[k] = load<vf>(products + k * (kBatch * outputs + kSkew) + c);
+    for (int k = 0; k < kPositions; k++) m[k] = load_product(products + k * step + c);
     for (int x = 0; x < kPatch; x++) output_transform(m + x, kPatch, t + x, kPatch);
     for (int r = 0; r < kCell; r++) output_transform(t + r * kPatch, 1, y + r * kCell, 1);
     const vf bias = load<vf>(conv.bias + c);
@@ -111,50 +159,38 @@ static inline void finish_patch(const Convolution& conv, int64_t row, int64_t co
 static void convolve(const Convolution* conv, void* scratch, int thread, int threads) {
   ConvScratch& s = *(ConvScratch*)scratch;
   const int inputs = (int)((conv->used[0] + 15) / 16 * 16 + (conv->used[1] + 15) / 16 * 16);
-  const int outputs = (int)conv->outputs;
-  const int64_t rows = (conv->height + kCell - 1) / kCell, cols = (conv->width + kCell - 1) / kCell;
-  for (int64_t row = thread; row < rows; row += threads)
-    for (int64_t first = 0; first < cols; first += kBatch) {
-      const int count = (int)(cols - first < kBatch ? cols - first : kBatch);
-      const int padded = (count + kGemmRows - 1) / kGemmRows * kGemmRows;
-      transform_patches(*conv, row, first, count, inputs, s.input);
-      for (int k = 0; k < kPositions; k++) {
-        float* input = s.input + k * (kBatch * inputs + kSkew);
-        for (int i = count * inputs; i < padded * inputs; i++) input[i] = 0.0f;
-        multiply_patches(input, inputs, conv->weight + k * inputs * outputs, outputs, padded,
-                         s.output + k * (kBatch * outputs + kSkew));
-      }
-      for (int p = 0; p < count; p++) finish_patch(*conv, row, first + p, s.output + p * outputs);
+  const int used = (int)(conv->used[1] ? (conv->used[0] + 15) / 16 * 16 + conv->used[1] : conv->used[0]);
+  const int outputs = product_width((int)conv->outputs), step = product_step(outputs);
+  const int64_t cols = (conv->width + kCell - 1) / kCell, rows = (conv->height + kCell - 1) / kCell;
+  const int64_t cells = conv->n_cells >= 0 ? conv->n_cells : rows * cols;
+  const int64_t last = cells * (thread + 1) / threads;
+  for (int64_t first = cells * thread / threads; first < last; first += kBatch) {
+    const int count = (int)(last - first < kBatch ? last - first : kBatch);
+    const int padded = (count + kGemmRows - 1) / kGemmRows * kGemmRows;
+    int64_t row[kBatch], col[kBatch], corner[kBatch];
+    for (int p = 0; p < count; p++) {
+      const int64_t cell = conv->n_cells >= 0 ? conv->cells[first + p] : first + p;
+      row[p] = cell / cols, col[p] = cell % cols;
+      corner[p] = kCell * row[p] * conv->row_pixels + kCell * col[p];
     }
+    transform_patches(*conv, corner, count, inputs, s.input);
+    for (int k = 0; k < kPositions; k++) {
+      Factor* input = s.input + k * (kBatch * inputs + kSkew);
+      for (int i = count * inputs; i < padded * inputs; i++) input[i] = 0;
+      multiply_patches(input, inputs, used, (const Product*)conv->weight + (int64_t)k * inputs * outputs, outputs, padded,
+                       s.output + k * step);
+    }
+    for (int p = 0; p < count; p++) finish_patch(*conv, row[p], col[p], s.output + p * outputs);
+  }
 }
 
-// Decoded pixels [h][w][4 planes][4 x 4] -> uint8 rgb over a background, or rgba with straight alpha.
-static void paint(const Picture* picture, int thread, int threads) {
-  const float low = picture->clear, scale = 1.0f / (1.0f - 2.0f * low);
-  const int depth = picture->background ? 3 : 4;
-  for (int64_t y = thread; y < picture->height; y += threads)
-    for (int64_t x = 0; x < picture->width; x++) {
-      const float* at = picture->decoded + ((y + 1) * picture->row_pixels + x + 1) * kDecoded;
-      alignas(64) float colour[4][16];
-      for (int i = 0; i < 16; i += L) {
-        vf alpha = (load<vf>(at + 48 + i) - low) * scale;
-        alpha = vmin(vmax(alpha, vf{}), splat(1.0f));
-        for (int k = 0; k < 3; k++) store(colour[k] + i, vmin(load<vf>(at + 16 * k + i), alpha));
-        store(colour[3] + i, alpha);
-      }
-      for (int i = 0; i < 16; i++) {
-        const int64_t pixel = (4 * (y + picture->top) + i / 4) * picture->out_width + 4 * (x + picture->left) + i % 4;
-        const float alpha = colour[3][i];
-        uint8_t* out = picture->out + pixel * depth;
-        for (int k = 0; k < 3; k++) {
-          const float shade = picture->background
-                                  ? colour[k][i] * 255.0f + (1.0f - alpha) * picture->background[pixel * 3 + k]
-                                  : colour[k][i] * 255.0f / (alpha > 1.0f / 64 ? alpha : 1.0f / 64);
-          out[k] = (uint8_t)(shade + 0.5f > 0.0f ? (shade + 0.5f < 255.0f ? shade + 0.5f : 255.0f) : 0.0f);
-        }
-        if (depth == 4) out[3] = (uint8_t)(alpha * 255.0f + 0.5f);
-      }
-    }
+// Transformed weights [36][inputs][outputs] as the products want them; never more bytes than they come in.
+static void pack_weights(const float* weight, int64_t inputs, int64_t outputs, void* out) {
+  const int64_t wide = product_width((int)outputs);
+  Product* to = (Product*)out;
+  for (int64_t k = 0; k < kPositions * inputs; k++)
+    for (int64_t o = 0; o < wide; o++)
+      to[k * wide + o] = o < outputs ? (Product)(weight[k * outputs + o] * kWeightScale) : (Product)0;
 }
 
 }  // namespace EG_NAMESPACE

@@ -45,9 +45,17 @@ struct Corners {
   }
 };
 
+static inline void keep_feature(float* at, vf v) { store(at, v); }
+#ifdef EG_HALF_MLP
+static inline void keep_feature(_Float16* at, vf v) {
+  _mm256_store_si256((__m256i*)at, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#endif
+
 // points x, y, z [count], count a multiple of 32 -> out [count / 32][32 features][32 samples].
+template <class Feature>
 static void encode_chunk(const Field& field, const float* x, const float* y, const float* z, int count,
-                         float* out) {
+                         Feature* out) {
   for (int l = 0; l < kLevels; l++) {
     const Level level = field.levels[l];
     const uint32_t* table = field.table + level.offset;
@@ -59,9 +67,9 @@ static void encode_chunk(const Field& field, const float* x, const float* y, con
         a += bits_to_float(pair << 16) * corners.weight[k];
         b += bits_to_float(pair & 0xffff0000u) * corners.weight[k];
       }
-      float* at = out + (i / kBlock) * (kEncoded * kBlock) + 2 * l * kBlock + i % kBlock;
-      store(at, a);
-      store(at + kBlock, b);
+      Feature* at = out + (i / kBlock) * (kEncoded * kBlock) + 2 * l * kBlock + i % kBlock;
+      keep_feature(at, a);
+      keep_feature(at + kBlock, b);
     }
   }
 }

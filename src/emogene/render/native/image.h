@@ -2,6 +2,9 @@
 // stop, the colour network once per ray.
 #pragma once
 #include "colour.h"
+#ifdef EG_HALF_MLP
+#include "mlp_half.h"
+#endif
 #include "workers.h"
 
 namespace emogene {
@@ -15,6 +18,9 @@ struct alignas(64) TileScratch {
   float sums[kTileRays * kGeometry], depth[kTileRays], depth_sq[kTileRays];
   int32_t ray[kChunk];
   ColourScratch colour;
+#ifdef EG_HALF_MLP
+  HalfMlp half;
+#endif
 };
 
 struct Bounds {
@@ -134,10 +140,34 @@ static void finish_tile(const Image& image, int64_t row, int64_t col, TileScratc
   }
 }
 
+// Geometry of the samples of a round.
+#ifdef EG_HALF_MLP
+static inline void ask_network(const Field& field, const Image&, TileScratch& s) {
+  Chunk& c = s.base.chunk;
+  _Float16* encoded = (_Float16*)c.encoded;
+  encode_chunk(field, c.x, c.y, c.z, c.blocks() * kBlock, encoded);
+  int b = 0;
+  for (; b + 2 <= c.blocks(); b += 2)
+    half_blocks<2>(s.half, encoded + b * kEncoded * kBlock, c.geometry + b * kGeometry * kBlock);
+  if (b < c.blocks()) half_blocks<1>(s.half, encoded + b * kEncoded * kBlock, c.geometry + b * kGeometry * kBlock);
+}
+#else
+static inline void ask_network(const Field& field, const Image& image, TileScratch& s) {
+  Chunk& c = s.base.chunk;
+  encode_chunk(field, c.x, c.y, c.z, c.blocks() * kBlock, c.encoded);
+  for (int b = 0; b < c.blocks(); b++)
+    forward_block(s.base.mlp, image.bias, c.encoded + b * kEncoded * kBlock, c.geometry + b * kGeometry * kBlock,
+                  s.base.kept);
+}
+#endif
+
 static void render_image(const Field* field, const Image* image, void* scratch, int, int) {
   TileScratch& s = *(TileScratch*)scratch;
   Chunk& c = s.base.chunk;
   s.base.mlp.prepare(*field);
+#ifdef EG_HALF_MLP
+  s.half.prepare(*field, image->bias);
+#endif
   const Bounds bounds = mask_bounds(image->mask);
   const int64_t across = (image->width + kTile - 1) / kTile, down = (image->height + kTile - 1) / kTile;
   for (;;) {
@@ -150,10 +180,7 @@ static void render_image(const Field* field, const Image* image, void* scratch, 
       for (int first = 0; first < kTileRays; first += L) march_packet(*field, *image, first, s);
       if (!c.n) break;
       c.pad();
-      encode_chunk(*field, c.x, c.y, c.z, c.blocks() * kBlock, c.encoded);
-      for (int b = 0; b < c.blocks(); b++)
-        forward_block(s.base.mlp, image->bias, c.encoded + b * kEncoded * kBlock,
-                      c.geometry + b * kGeometry * kBlock, s.base.kept);
+      ask_network(*field, *image, s);
       activate(c, image->step);
       composite_round(s);
     }

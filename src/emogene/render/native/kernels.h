@@ -87,7 +87,7 @@ struct Loss {
 };
 
 constexpr int kMostInputs = 160, kMostOutputs = 128;  // channels of a convolution
-constexpr int kDecoded = 64;  // channels of decoded pixels: 4 planes of 4 x 4
+constexpr int kCell = 4;      // edge of the pixels that one Winograd patch makes
 
 // One 3 x 3 layer. Pictures: [4 ceil(h/4) + 2][row_pixels = 4 ceil(w/4) + 2][stride], border and excess zero.
 struct Convolution {
@@ -96,18 +96,55 @@ struct Convolution {
   int64_t used[2];          // channels read, rounded up to 16 (the rest of them zero)
   int64_t height, width, row_pixels;
   int64_t outputs;          // channels made, a multiple of 16
-  const float *weight, *bias;  // [36][inputs][outputs] transformed, [outputs]
+  const void* weight;       // what pack_weights made of [36][inputs][outputs] transformed
+  const float* bias;        // [outputs]
   float* out;               // [outputs] floats per pixel
   int32_t hidden, residual; // leaky rectifier; add the first input
+  const int32_t* cells;     // [n_cells] which 4 x 4 pixels to make, row * ceil(w/4) + column
+  int64_t n_cells;          // negative: all
 };
 
+constexpr int kTexel = 8, kTorsoInputs = 4 * kTexel, kTorsoHidden = 48, kKnots = 12;  // sizes of torso.Torso
+constexpr int kMostLow = 512;  // widest low-resolution picture
+
+// One frame's head and torso, and the decoder's input that they become.
+struct Composite {
+  const float *channels, *opacity;        // [h * w, 16], [h * w] of the head
+  int64_t height, width, top;             // no torso above row `top`
+  const float* plane;                     // [side, side, 8]
+  int64_t plane_side;
+  float plane_scale, reach;               // picture to plane coordinates; largest displacement
+  const float* knots;                     // [2, 12, 12] displacements before tanh
+  const float *across_y, *across_x;       // [2 h, 12], [12, stride]: bicubic weights of every sample
+  int64_t across_stride;                  // 2 w or more, a multiple of 16
+  const float *enter, *shade;             // [48, 32], [48] with the pose's share
+  const float *leave, *leave_bias;        // [17, 48], [17]
+  float* out;                             // [.., row_pixels, stride], from one pixel inside on
+  int64_t row_pixels, stride;
+};
+
+// Which cells of 4 x 4 low pixels are worth decoding.
+struct Coverage {
+  const float* composite;                 // as Composite.out
+  int64_t height, width, row_pixels, stride;
+  float faint;                            // both alphas together above it: somebody is there
+  int32_t *made, *hidden, *ring;          // out, room for all cells each: near somebody; one more around
+  int64_t n_made, n_hidden, n_ring;       //   for the hidden layers; those around that, which are read
+};
+
+enum PictureKind { kRgb, kRgba, kPlanes };
+
 struct Picture {
-  const float* decoded;  // [..][row_pixels][64], with border
-  int64_t height, width, row_pixels;
-  int64_t top, left, out_width;  // place, in low pixels, and width of the result in pixels
-  const uint8_t* background;     // [.., out_width, 3] or null
-  uint8_t* out;                  // [.., out_width, 3 with background, else 4]
+  const float* decoded;          // [..][row_pixels][channels], with border; rgb and alpha first, 16 of each
+  int64_t height, width, row_pixels, channels;
+  const int32_t* cells;          // [n_cells] to paint, as in Convolution
+  int64_t n_cells;          // negative: all
+  int64_t top, left;             // place, in low pixels
+  int64_t out_height, out_width; // of the result in pixels
+  const uint8_t* background;     // [out_height / 4, out_width / 4, 3, 16]; not for rgba
+  uint8_t* out;                  // [out_height, out_width, 3 or 4] or planes Y, U, V
   float clear;                   // alpha below it is clear, above one minus it solid
+  int32_t kind;
 };
 
 struct Kernels {
@@ -123,7 +160,9 @@ struct Kernels {
   void (*scatter)(const Field*, const ScatterBuffer* buffers, int n_buffers, float* table_grad, int level);
   void (*mask)(const Field*, const uint8_t* wide_cells, const float* warp, int64_t warp_side, uint8_t* out);
   void (*image)(const Field*, const Image*, void* scratch, int thread, int threads);
+  void (*compose)(const Composite*, void* scratch, int thread, int threads);
   void (*convolve)(const Convolution*, void* scratch, int thread, int threads);
+  void (*pack_weights)(const float* weight, int64_t inputs, int64_t outputs, void* out);
   void (*paint)(const Picture*, int thread, int threads);
   void (*adam)(float* value, float* mean, float* square, float* grad, uint16_t* packed, int64_t count,
                const float* settings);
@@ -132,7 +171,7 @@ struct Kernels {
 // Most samples one item can hold, padding included; must not exceed kScatterRoom.
 inline int64_t item_bound(float step) { return kItemRays * ((int64_t)(1.7321f / step) + 2 + kBlock); }
 
-extern const Kernels kPortable, kAvx2, kAvx512, kAmx;
+extern const Kernels kPortable, kAvx2, kAvx512, kHalf, kAmx;
 bool amx_probe();  // runs tile instructions: only in a process that may die
 
 }  // namespace emogene

@@ -25,7 +25,7 @@ namespace {
 
 constexpr int kMaxThreads = 64;
 enum Status { kOk = 0, kBadFrame = 1, kBadStep = 2, kBadIsa = 3, kBadThreads = 4, kBadSize = 5 };
-enum Isa { kIsaPortable, kIsaAvx2, kIsaAvx512, kIsaAmx, kIsaCount };
+enum Isa { kIsaPortable, kIsaAvx2, kIsaAvx512, kIsaHalf, kIsaAmx, kIsaCount };
 
 #if defined(EG_HAVE_X86)
 // CPU and kernel offer tiles, this process may use them, and a child process computes rightly with them.
@@ -59,7 +59,11 @@ bool cpu_has(int isa) {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (isa == kIsaAvx512) return avx512;
-  if (isa == kIsaAmx && avx512) {
+  unsigned eax, ebx, ecx, edx = 0;
+  constexpr unsigned kHalfBit = 1u << 23;
+  const bool half = avx512 && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & kHalfBit);
+  if (isa == kIsaHalf) return half;
+  if (isa == kIsaAmx && half) {
     static const bool works = amx_works();
     return works;
   }
@@ -67,14 +71,15 @@ bool cpu_has(int isa) {
   return false;
 }
 
+// The entry points of an instruction set; null when this CPU, or the compiler that was used, lacks it.
 const Kernels* table(int isa) {
-  if (isa < 0 || isa >= kIsaCount || !cpu_has(isa)) return nullptr;
 #if defined(EG_HAVE_X86)
-  if (isa == kIsaAvx2) return &kAvx2;
-  if (isa == kIsaAvx512) return &kAvx512;
-  if (isa == kIsaAmx) return &kAmx;
+  static const Kernels* const all[kIsaCount] = {&kPortable, &kAvx2, &kAvx512, &kHalf, &kAmx};
+#else
+  static const Kernels* const all[kIsaCount] = {&kPortable};
 #endif
-  return &kPortable;
+  if (isa < 0 || isa >= kIsaCount || !all[isa] || !all[isa]->scratch_bytes || !cpu_has(isa)) return nullptr;
+  return all[isa];
 }
 
 // Large buffers are kept between calls: fresh pages cost more than the work on them.
@@ -339,6 +344,60 @@ EG_EXPORT int eg_image(int isa, int threads, const Field* field, Image* image) {
   return kOk;
 }
 
+EG_EXPORT int eg_compose(int isa, int threads, const Composite* composite) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  if (threads < 1 || threads > kMaxThreads) return kBadThreads;
+  if (composite->width > kMostLow || composite->plane_side < 2 || composite->stride < kChannels + 2) return kBadSize;
+  Buffer scratch(kernels->scratch_bytes * (size_t)threads);
+  on_threads(*kernels, threads, [&](int t) {
+    kernels->compose(composite, (char*)scratch.get() + kernels->scratch_bytes * (size_t)t, t, threads);
+  });
+  return kOk;
+}
+
+EG_EXPORT int eg_cover(Coverage* coverage) {
+  const int64_t rows = (coverage->height + kCell - 1) / kCell, cols = (coverage->width + kCell - 1) / kCell;
+  // 4: somebody there; 3, 2, 1: one, two, three cells away; 0: farther
+  std::vector<int8_t> near((size_t)((rows + 2) * (cols + 2)), 0);
+  const auto at = [&](int64_t row, int64_t col) -> int8_t& { return near[(size_t)((row + 1) * (cols + 2) + col + 1)]; };
+  for (int64_t y = 0; y < coverage->height; y++)
+    for (int64_t x = 0; x < coverage->width; x++) {
+      const float* alphas = coverage->composite + ((y + 1) * coverage->row_pixels + x + 1) * coverage->stride + kChannels;
+      if (alphas[0] + alphas[1] > coverage->faint) at(y / kCell, x / kCell) = 4;
+    }
+  coverage->n_made = coverage->n_hidden = coverage->n_ring = 0;
+  for (int8_t reach = 3; reach > 0; reach--)
+    for (int64_t row = 0; row < rows; row++)
+      for (int64_t col = 0; col < cols; col++) {
+        if (at(row, col)) continue;
+        bool beside = false;
+        for (int k = 0; k < 9; k++) beside |= at(row + k / 3 - 1, col + k % 3 - 1) > reach;
+        if (beside) at(row, col) = reach;
+      }
+  for (int64_t row = 0; row < rows; row++)
+    for (int64_t col = 0; col < cols; col++) {
+      const int32_t cell = (int32_t)(row * cols + col);
+      const int8_t reach = at(row, col);
+      if (reach >= 3) coverage->made[coverage->n_made++] = cell;
+      if (reach >= 2) coverage->hidden[coverage->n_hidden++] = cell;
+      if (reach == 1) coverage->ring[coverage->n_ring++] = cell;
+    }
+  return kOk;
+}
+
+// Zero the pixels of some cells in a bordered picture.
+EG_EXPORT int eg_clear(float* picture, int64_t row_pixels, int64_t channels, const int32_t* cells, int64_t n_cells,
+                       int64_t width) {
+  const int64_t cols = (width + kCell - 1) / kCell;
+  for (int64_t i = 0; i < n_cells; i++)
+    for (int64_t y = 0; y < kCell; y++) {
+      const int64_t first = (kCell * (cells[i] / cols) + y + 1) * row_pixels + kCell * (cells[i] % cols) + 1;
+      std::memset(picture + first * channels, 0, sizeof(float) * (size_t)(kCell * channels));
+    }
+  return kOk;
+}
+
 // Layers one after the other, each spread over the threads.
 EG_EXPORT int eg_convolve(int isa, int threads, const Convolution* layers, int64_t n_layers) {
   const Kernels* kernels = table(isa);
@@ -353,6 +412,15 @@ EG_EXPORT int eg_convolve(int isa, int threads, const Convolution* layers, int64
     on_threads(*kernels, threads, [&](int t) {
       kernels->convolve(layers + layer, (char*)scratch.get() + kernels->scratch_bytes * (size_t)t, t, threads);
     });
+  return kOk;
+}
+
+// out: as many bytes as weight [36][inputs][outputs] has.
+EG_EXPORT int eg_pack_weights(int isa, const float* weight, int64_t inputs, int64_t outputs, void* out) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  if (outputs < 16 || outputs % 16) return kBadSize;
+  kernels->pack_weights(weight, inputs, outputs, out);
   return kOk;
 }
 
