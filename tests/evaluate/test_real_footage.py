@@ -102,6 +102,23 @@ def test_another_person_is_another_person(reports: dict[str, VideoReport]) -> No
     assert found["fd_efflite0"] > reports["late"].metrics["fd_efflite0"]
 
 
+def test_frames_without_a_face_are_counted_and_silence_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "hidden.mp4"
+    source = sorted((DATA / "grid" / "s1").glob("*.mkv"))[0]
+    pictures = [picture for _, picture in read_video(source, FPS)[1]][:40]
+    with VideoWriter(path, (360, 288), audio=Audio(np.zeros(40 * SAMPLES_PER_FRAME, np.float32))) as writer:
+        for index, picture in enumerate(pictures):
+            writer.write(np.zeros_like(picture) if 10 <= index < 20 else picture)
+    nets = Nets()
+    seen = Seen(path, observe(path, nets))
+    report = measure(seen, seen, nets, emotion="neutral")
+    assert report.aligned["frames_without_face"] == 10 and report.aligned["compared_faces"] == 30
+    assert "silent" in report.missing["sync"] and "sync_confidence" not in report.metrics
+    assert (
+        report.metrics["f_lmd"] == pytest.approx(0, abs=1e-4) and 0 <= report.metrics["emotion_accuracy"] <= 1
+    )
+
+
 def test_acted_emotion_is_told_from_the_wrong_one() -> None:
     nets = Nets()
     clips = {"happy": "MEADcrop256_happy.mp4", "sad": "MEADcrop256_sad.mp4"}
