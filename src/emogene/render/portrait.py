@@ -121,7 +121,7 @@ class Portrait:
         with self.pictures(size, quality, background=background) as pictures:
             if len(motion) != len(pose):
                 raise ValueError(f"motion has {len(motion)} frames, pose {len(pose)}")
-            for _ in pictures.ask(motion, pose, history):
+            for _ in pictures.batches(motion, pose, history):
                 while len(pictures) > BATCH:
                     yield pictures.take()
             while len(pictures):
@@ -192,8 +192,13 @@ class Pictures:
         while self._waiting:
             self._waiting.popleft().cancel()
 
-    def ask(self, motion: Motion, pose: HeadPose, history: int = 0) -> Iterator[None]:
-        """Hand frames over in batches, one per step; ``history`` as for ``Portrait.render``."""
+    def ask(self, motion: Motion, pose: HeadPose, history: int = 0) -> None:
+        """Have frames drawn; ``history`` as for ``Portrait.render``."""
+        for _ in self.batches(motion, pose, history):
+            pass
+
+    def batches(self, motion: Motion, pose: HeadPose, history: int = 0) -> Iterator[None]:
+        """The same a few frames per step, so that a long motion need not wait as pictures."""
         model = self._portrait.model
         offsets = windows(torch.from_numpy(motion.landmarks_cano) - model.neutral)
         eyes = torch.from_numpy(motion.eyes)
