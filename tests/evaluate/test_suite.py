@@ -60,6 +60,15 @@ def test_differences_are_paired_over_clips_of_the_same_name() -> None:
     assert (difference.mean, difference.low, difference.high) == (-1, -1, -1)  # type: ignore[union-attr]
 
 
+def test_the_ablation_keeps_speech_and_silence_apart() -> None:
+    full = [clip("a__happy", emotion_score=0.5), clip("silence", velocity_mean=0.01)]
+    still = [clip("silence", velocity_mean=0.0)]
+    tables = BUILDERS["ablation"]({"ablation": {"full": full, "pose still": still}}, {})
+    assert [table.title for table in tables] == ["Ablation (Table IV)", "Idle ablation (Table V)"]
+    assert "pose still" not in {row.name for row in tables[0].rows}
+    assert {"full", "pose still", "EmoGene (paper)"} <= {row.name for row in tables[1].rows}
+
+
 def test_emotion_is_split_by_label_and_dose() -> None:
     rows = [
         clip("a__happy", emotion_score=0.6, emotion_accuracy=1.0),
@@ -112,13 +121,16 @@ def test_rendered_systems_are_told_what_to_show(tmp_path: Path) -> None:
     content = {
         "systems": {"ours": {"avatar": "mara"}}, "protocols": ["emotion", "ablation"], "speech": ["a.wav"],
         "emotions": ["neutral", "sad"], "doses": [0.5, 1],
-        "ablation": {"system": "ours", "doses": [0, 0.3, 1]},
+        "ablation": {"system": "ours", "doses": [0, 0.3, 1], "poses": ["still"]},
     }  # fmt: skip
     (tmp_path / "suite.json").write_text(json.dumps(content))
     suite = Suite.read(tmp_path / "suite.json")
     orders = {order.name: order.emotion for order in suite.orders("emotion", System(avatar="mara"))}
     assert orders == {"a__neutral": "neutral:1", "a__sad@0.5": "sad:0.5", "a__sad": "sad:1"}
-    assert set(suite.ablation) == {"full", "no emotion model", "no LLE projection", "dose 0.3"}
+    names = {"full", "no emotion model", "no LLE projection", "dose 0.3", "pose still"}
+    assert set(suite.ablation) == names
+    assert [order.name for order in suite.ablated(suite.ablation["pose still"])] == ["silence"]
+    assert [order.name for order in suite.ablated(suite.ablation["full"])][-1] == "silence"
     assert suite.ablation["no emotion model"].expression == 0
 
 

@@ -48,6 +48,19 @@ IDLE = {
     }.items()
 }
 """EmoGene (FG 2025), Table II."""
+IDLE_ABLATION = {
+    name: dict(
+        zip(("velocity_mean", "velocity_std", "acceleration_mean", "acceleration_std"), values, strict=True)
+    )
+    for name, values in {
+        "fixed length, random gap": (0.0256, 0.0339, 0.0084, 0.0115),
+        "random length, random gap": (0.0253, 0.0338, 0.0083, 0.0113),
+        "even": (0.0259, 0.0339, 0.0084, 0.0112),
+        "none": (0.0378, 0.0351, 0.0125, 0.0125),
+        "EmoGene (paper)": (0.0175, 0.0305, 0.0068, 0.0129),
+    }.items()
+}
+"""EmoGene (FG 2025), Table V: ways to sample poses in silence."""
 NOTE = "Rows marked published are the paper's own numbers on other data (MEAD): not comparable with ours."
 
 ABLATION = {

@@ -129,6 +129,15 @@ class Suite:
             ]
         return self.emotional(self.doses)
 
+    def ablated(self, system: System) -> list[Order]:
+        """What a variant shows: silence where its pose is varied, speech otherwise, the full one both."""
+        silence = [Order(name="silence", seconds=max(self.seconds, 4.0))]
+        if system.pose != self.ablation["full"].pose:
+            return silence
+        held_out = [Order(name=REAL_POSE)] if system.clip is not None else []
+        rest = held_out + self.emotional([1.0])
+        return rest + silence if system == self.ablation["full"] else rest
+
     def emotional(self, doses: Iterable[float]) -> list[Order]:
         """Every sentence in every emotion and dose."""
         return [
@@ -198,7 +207,7 @@ def _jobs(suite: Suite, out: Path, say: Callable[[str], None]) -> list[_Job]:
             say(f"{protocol}: {name}")
             orders = suite.orders(protocol, system)
             if protocol == "ablation":
-                orders = ([Order(name=REAL_POSE)] if system.clip is not None else []) + suite.emotional([1.0])
+                orders = suite.ablated(system)
             for video in system.videos(protocol, orders, out / "videos" / name):
                 key = f"{name}/{video.name}" if video.stem == REAL_POSE else video.name
                 jobs.append(_Job(protocol, name, video, real.get(key, real.get(video.name))))
@@ -291,10 +300,12 @@ def _ablation(content: dict[str, Any], systems: dict[str, System], path: Path) -
     """The variants of one rendered system: what is taken away, other motion weights, and doses."""
     if not content:
         return {}
-    unknown = set(content) - {"system", "motion", "doses"}
+    unknown = set(content) - {"system", "motion", "doses", "poses"}
     name = content.get("system", "")
     if unknown or name not in systems or not systems[name].avatar:
-        raise UserError(f'{path}: ablation needs "system": one of the rendered systems, "motion" and "doses"')
+        raise UserError(
+            f'{path}: ablation needs "system": one of the rendered systems; known: motion, doses, poses'
+        )
     full = systems[name]
     variants = {
         "full": full,
@@ -308,6 +319,10 @@ def _ablation(content: dict[str, Any], systems: dict[str, System], path: Path) -
     for dose in content.get("doses", ()):
         if dose not in (0, 1):
             variants[f"dose {dose:g}"] = full.varied(expression=float(dose))
+    for pose in content.get("poses", ()):
+        if pose not in ("take", "paper", "still"):
+            raise UserError(f"{path}: the poses of an ablation are take, paper and still, not {pose!r}")
+        variants[f"pose {pose}"] = full.varied(pose=pose)
     return variants
 
 

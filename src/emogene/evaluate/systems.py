@@ -46,7 +46,7 @@ class System:
     folder: mp4 files of anybody. avatar: ours, by name or path, with the settings below.
     clip: the clip folder the avatar was made from, for reconstruction of its held-out end. motion: a folder
     of motion weights to use in place of the avatar's. driver: what moves the face in a reconstruction.
-    expression, blend, mouth: see ``pipeline.Style``.
+    pose: where head motion comes from. expression, blend, mouth: see ``pipeline.Style``.
     """
 
     folder: Path | None = None
@@ -54,6 +54,7 @@ class System:
     clip: Path | None = None
     motion: Path | None = None
     driver: Literal["speech", "landmarks"] = "speech"
+    pose: Literal["sampled", "take", "paper", "still"] = "sampled"
     expression: float = 1.0
     blend: float = 0.2
     mouth: float = 1.0
@@ -194,8 +195,10 @@ def _speaking(
 ) -> Iterator[ByteArray]:
     from emogene.motion.model import load_motion
     from emogene.pipeline import Session, Style
+    from emogene.pose.style import PoseStyle
 
-    style = Style(mouth=system.mouth, expression=system.expression, blend=system.blend)
+    pose = PoseStyle(source=system.pose)
+    style = Style(mouth=system.mouth, expression=system.expression, blend=system.blend, pose=pose)
     background = resize(avatar.portrait.background, system.size, system.size)
     session = Session(
         avatar, emotion, style=style, seed=system.seed, size=system.size, quality=system.quality,

@@ -189,13 +189,22 @@ def paper(results: Results, speeds: Speeds) -> list[Table]:
 
 def ablation(results: Results, speeds: Speeds) -> list[Table]:
     """Our system with parts taken away, shaped like the paper's Table IV and RealTalk's dose table."""
-    systems = results.get("ablation", {})
+    systems = _where(results.get("ablation", {}), lambda row: row.meaning.clip != "silence")
     table = _table("Ablation (Table IV)", systems, TABLE_IV)
     rows = [
         *table.rows,
         *[Row(name, dict(values), "published") for name, values in published.ABLATION.items()],
     ]
-    return [Table(table.title, TABLE_IV, rows, published.NOTE), *_with_differences(table, systems)[1:]]
+    tables = [Table(table.title, TABLE_IV, rows, published.NOTE), *_with_differences(table, systems)[1:]]
+    silent = _where(results.get("ablation", {}), lambda row: row.meaning.clip == "silence")
+    if len(silent) > 1:
+        idle_table = _table("Idle ablation (Table V)", silent, IDLE)
+        lines = [
+            *idle_table.rows,
+            *[Row(name, dict(values), "published") for name, values in published.IDLE_ABLATION.items()],
+        ]
+        tables.append(Table(idle_table.title, idle_table.columns, lines, published.NOTE))
+    return tables
 
 
 BUILDERS: dict[str, Callable[[Results, Speeds], list[Table]]] = {
@@ -264,6 +273,14 @@ def _with_differences(table: Table, systems: Mapping[str, list[Measured]]) -> li
         rows.append(Row(f"{name} - {names[0]}", values, "difference"))
     note = "Mean over clips of the same name, 95 % paired bootstrap; * marks an interval without 0."
     return [table, Table(f"{table.title}: differences from {names[0]}", table.columns, rows, note)]
+
+
+def _where(
+    systems: Mapping[str, list[Measured]], wanted: Callable[[Measured], bool]
+) -> dict[str, list[Measured]]:
+    """The systems' videos that are wanted; systems without any are left out."""
+    chosen = {name: [row for row in rows if wanted(row)] for name, rows in systems.items()}
+    return {name: rows for name, rows in chosen.items() if rows}
 
 
 def _by_label(row: Measured) -> Measured:
