@@ -1,7 +1,7 @@
 """The built-in avatar: from the persona's portrait clip to the bundle that ships.
 
-    python -m emogene.persona.portrait_clip --persona mara --frames 900 --out clip
-    python -m emogene.persona.build_avatar --clip clip --out src/emogene/weights/avatars/mara
+    python -m emogene.persona.portrait_clip --persona lena --frames 660 --out clip
+    python -m emogene.persona.build_avatar --clip clip --out src/emogene/weights/avatars/lena
 
 The first needs the extra ``persona``; the second trains the portrait (about a quarter of an hour on two
 cores) and goes on where it was stopped. A finished portrait can be given with --portrait.
@@ -10,6 +10,7 @@ cores) and goes on where it was stopped. A finished portrait can be given with -
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from emogene.io.clip import Clip, open_clip
 from emogene.io.images import write_rgb
 from emogene.pose.bank import TYPICAL_EULER_SD, TYPICAL_TRANSLATION_SD, PoseBank
 from emogene.render.portrait import Portrait
+from emogene.training.render_recipe import RECIPES, RenderRecipe
 from emogene.types import NEUTRAL, HeadPose, Identity, Motion
 
 SPEECH_ONLY = 0.9
@@ -42,20 +44,37 @@ def persona_poses(clip: Clip) -> PoseBank:
     return PoseBank(rest, TYPICAL_EULER_SD.astype(np.float32), TYPICAL_TRANSLATION_SD.astype(np.float32))
 
 
-def build_avatar(clip: Clip, out: Path, *, portrait: Portrait | None = None, minutes: float = 0.0) -> Avatar:
+def persona_recipe(name: str) -> RenderRecipe:
+    """Every picture is trained on; at larger lip gains the skin of wide mouths turns blotchy."""
+    recipe = replace(RECIPES[name](), hold_out=False)
+    if name == "standard":
+        # 660 pictures: at a third of the usual joint steps the detail has settled.
+        recipe = replace(recipe, warmup_steps=1300, joint_steps=3500, most_lip_gain=1.2)
+    return recipe
+
+
+def build_avatar(
+    clip: Clip,
+    out: Path,
+    *,
+    portrait: Portrait | None = None,
+    recipe: str = "standard",
+    minutes: float = 0.0,
+) -> Avatar:
     """Train (unless a portrait is given) and write the bundle into ``out``.
 
     Args:
         clip: a folder of persona.portrait_clip.
         out: the avatar's folder; its name is the avatar's.
         portrait: finished, None: train one.
-        minutes: training time; 0 is the standard recipe's own.
+        recipe: of training.render; tiny is a rehearsal.
+        minutes: training time; 0 is the recipe's own.
     """
     if portrait is None:
-        from emogene.training.render import standard, train_portrait
+        from emogene.training.render import train_portrait
 
         run = out.with_name(out.name + ".run")
-        portrait = train_portrait(clip, run, standard(), minutes=minutes)
+        portrait = train_portrait(clip, run, persona_recipe(recipe), minutes=minutes)
     card = AvatarCard(
         name=out.name,
         synthetic=True,
@@ -82,10 +101,17 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--portrait", type=Path, help="a finished portrait folder")
+    parser.add_argument("--recipe", choices=("tiny", "standard", "high"), default="standard")
     parser.add_argument("--minutes", type=float, default=0.0)
     arguments = parser.parse_args()
     portrait = Portrait.load(arguments.portrait) if arguments.portrait else None
-    build_avatar(open_clip(arguments.clip), arguments.out, portrait=portrait, minutes=arguments.minutes)
+    build_avatar(
+        open_clip(arguments.clip),
+        arguments.out,
+        portrait=portrait,
+        recipe=arguments.recipe,
+        minutes=arguments.minutes,
+    )
 
 
 if __name__ == "__main__":
