@@ -28,6 +28,8 @@ from emogene.errors import AssetError
 from emogene.io.clip import Clip
 from emogene.io.files import atomic_folder, read_json, write_json
 from emogene.render.code import WINDOW
+from emogene.render.decoder import SCALE
+from emogene.render.detail import add_detail, surface_place
 from emogene.render.losses import (
     PatchCritic,
     Perceptual,
@@ -38,12 +40,14 @@ from emogene.render.losses import (
     texture,
 )
 from emogene.render.model import PortraitConfig, PortraitModel, layered
+from emogene.render.picture import Look, PixelGrid
 from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, camera_origin, pixel_directions
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.training.render_frames import Frames, neutral_of, open_frames
 from emogene.training.render_patches import Patch, PatchSampler, RaySampler
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
+from emogene.training.render_start import DetailAverage, flow, learn_torso, moved, solid_head
 from emogene.training.render_space import fit_box, torso_top, visual_hull
 from emogene.types import FloatArray
 
@@ -178,13 +182,16 @@ class PortraitTrainer:
         )
         self.model = PortraitModel(config, neutral, len(frames))
         seen = slice(0, frames.n_train)
-        self.model.fit(frames.landmarks[seen] - neutral, frames.pose[seen], torso_top(frames))
+        self.model.fit(
+            frames.landmarks[seen] - neutral, frames.pose[seen], frames.shoulders[seen], torso_top(frames)
+        )
         occupancy = self.model.head.occupancy
         occupancy.restrict(visual_hull(frames, box, recipe.head.occupancy))
         occupancy.threshold, occupancy.decay = FAINT, 0.8
         self.offsets = torch.from_numpy(frames.windows - neutral)
         self.eyes = torch.from_numpy(frames.eyes)
         self.poses = torch.from_numpy(frames.pose)
+        self.shoulders = torch.from_numpy(frames.shoulders)
         self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
         self.patches = PatchSampler(frames, recipe.patch, recipe.patches, recipe.focus)
         self.trained = _Trained(self.model)
@@ -246,17 +253,65 @@ class PortraitTrainer:
         seen = model.head.render_rays(
             origins, directions, owner, codes, warps, step=self.recipe.step, jitter=jitter
         )
-        behind = torch.rand(len(owner), 3)
-        cover = batch.cover[:, None]
-        target = batch.rgb * cover + (1 - cover) * behind
+        # Well inside and outside of the head any colour may lie behind it: the field learns to be opaque,
+        # and clear. On the outline the true background does, so that hair may be as thin as it is; where the
+        # torso begins, only the mask knows.
+        cover, edge = batch.cover[:, None], ((batch.cover > 0.01) & (batch.cover < 0.99))[:, None]
+        outline = edge & ~batch.torso[:, None]
+        behind = torch.where(outline, batch.plate, torch.rand(len(owner), 3))
+        target = torch.where(outline, batch.rgb, batch.rgb * cover + (1 - cover) * behind)
         shown = seen.channels[:, :3] + (1 - seen.opacity[:, None]) * behind
-        weight = 1.0 - 0.7 * ((batch.cover > 0) & (batch.cover < 1)).float()
-        colour = ((shown - target) ** 2 * weight[:, None]).mean()
+        weight = 1.0 - 0.7 * (edge & ~outline).float()
+        colour = ((shown - target) ** 2 * weight).mean()
         spread = seen.spread.mean()
         haze = (seen.opacity * (1 - seen.opacity)).mean()
         latents = (model.code.appearance[batch.frames] ** 2).mean()
         loss = colour + 0.3 * spread + 2e-3 * haze + 1e-3 * latents
         return {"loss": loss, "mse": colour, "spread": spread}
+
+    # Between the two
+
+    @torch.no_grad()
+    def prepare(self, n_frames: int = 64) -> None:
+        """Give torso and detail a start from the pictures, see ``render_start``."""
+        model, frames = self.model, self.frames
+        seen = torch.arange(frames.n_train)
+        codes = self.codes(seen)
+        with torch.enable_grad():
+            error = learn_torso(model, frames, codes)
+        log.info("torso alone: %.1f dB", -10 * np.log10(error))
+        if not model.config.decoder.layers:
+            return
+        # First a plain mean; then every picture is moved onto it before it is added: sharper.
+        for aligned in (False, True):
+            average = DetailAverage(model.detail)
+            for frame in np.unique(np.linspace(0, frames.n_train - 1, n_frames).astype(np.int64)).tolist():
+                self._add_detail_of(frame, average, aligned)
+            average.write(model.detail)
+
+    def _add_detail_of(self, frame: int, average: DetailAverage, aligned: bool) -> None:
+        model, frames = self.model, self.frames
+        small = PixelGrid.of(model, self.recipe.low).render(model, self.look(frame))
+        real = torch.from_numpy(np.array(frames.rgb[frame])).permute(2, 0, 1).float() / 255
+        size = real.shape[1:]
+        smooth = F.interpolate(small.composite[:, :3], size, mode="bilinear", align_corners=False)[0]
+        place = F.interpolate(small.place, size, mode="bilinear", align_corners=False)[0]
+        if aligned:
+            real = moved(real, flow(smooth + model.detail(small.place, SCALE)[0, :3], real))
+        solid = solid_head(np.array(frames.labels[frame]), small.composite[0, -2])
+        average.add(real - smooth, place, solid)
+
+    def look(self, frame: int) -> Look:
+        """A frame as it is drawn after training."""
+        model, part = self.model, slice(frame, frame + 1)
+        with torch.inference_mode():
+            return Look(
+                self.frames.pose[frame],
+                model.code(self.offsets[part], self.eyes[part]),
+                model.warp(self.offsets[part, -1])[0],
+                model.pose_features(self.poses[part]),
+                self.shoulders[part],
+            )
 
     # Joint training on patches
 
@@ -283,18 +338,19 @@ class PortraitTrainer:
     def _joint_optimizer(self) -> torch.optim.Optimizer:
         recipe, model = self.recipe, self.model
         networks = [p for n, p in model.head.named_parameters() if n != "table"]
-        torso = [p for n, p in model.torso.named_parameters() if n not in ("plane", "latent")]
+        torso = [p for n, p in model.torso.named_parameters() if n != "plane"]
+        share = recipe.joint_share
         groups = [
-            {"params": [model.head.table], "lr": 0.4 * recipe.field_rate},
-            {"params": networks, "lr": 0.5 * recipe.network_rate},
-            {"params": list(model.code.parameters()), "lr": 0.5 * recipe.network_rate},
-            {"params": [model.torso.plane], "lr": recipe.field_rate},
-            {"params": torso, "lr": recipe.network_rate},
-            {"params": [model.torso.latent], "lr": 2 * recipe.network_rate},
+            {"params": [model.head.table], "lr": share * recipe.field_rate},
+            {"params": networks, "lr": share * recipe.network_rate},
+            {"params": list(model.code.parameters()), "lr": share * recipe.network_rate},
+            {"params": [model.torso.plane], "lr": share * recipe.field_rate},
+            {"params": torso, "lr": share * recipe.network_rate},
             {"params": list(model.decoder.parameters()), "lr": recipe.decoder_rate},
+            {"params": [model.detail.texture], "lr": recipe.detail_rate},
             {"params": list(self.trained.critic.parameters()), "lr": 0.5 * recipe.decoder_rate},
         ]
-        return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
     def joint_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
         """All losses of a few decoded patches."""
@@ -304,16 +360,17 @@ class PortraitTrainer:
         codes = self.codes(patch.frames, rng)
         if index % 16 == 0:
             self.model.head.update_occupancy(codes.detach(), 0.5)
-        composite, extras = self._composite(patch, codes, rng)
+        composite, extras = self._composite(patch, codes)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
-        decoded = self.model.decoder(composite, codes, float(draft))
+        detail = self.model.detail(extras["place"], SCALE, coarse=draft)
+        decoded = add_detail(*self.model.decoder(composite, codes, float(draft)), detail)
         losses = self._picture_losses(decoded, patch, index, rng)
         losses |= self._layer_losses(composite, extras, patch)
         total = sum(losses.values(), torch.zeros(()))
         return {"loss": total, **losses}
 
     def _composite(
-        self, patch: Patch, codes: Tensor, rng: np.random.Generator
+        self, patch: Patch, codes: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Low-resolution composite [B, 18, h, w] of patches, and the layers' coverage."""
         model, edge = self.model, self.recipe.patch
@@ -325,15 +382,23 @@ class PortraitTrainer:
         seen = model.head.render_rays(origins, directions, owner, codes, warps, step=self.recipe.step)
         head = seen.channels.view(count, edge, edge, -1).permute(0, 3, 1, 2)
         opacity = seen.opacity.view(count, 1, edge, edge)
-        keep = torch.from_numpy(rng.random(count) >= self.recipe.latent_drop).float()[:, None]
-        latent = model.torso.latent[patch.frames] * keep
+        with torch.no_grad():
+            shape = (count, edge, edge)
+            place = surface_place(
+                origins.view(*shape, 3),
+                directions.view(*shape, 3),
+                seen.opacity.view(shape),
+                seen.depth.view(shape),
+                warps,
+            )
         features = model.pose_features(self.poses[patch.frames])
-        torso, alpha = model.torso(features, codes, latent, patch.xy)
+        torso, alpha = model.torso(features, codes, self.shoulders[patch.frames], patch.xy)
         extras = {
+            "place": place,
             "opacity": opacity,
             "alpha": alpha,
             "spread": seen.spread.mean(),
-            "latent": (latent**2).mean() + (model.code.appearance[patch.frames] ** 2).mean(),
+            "latent": (model.code.appearance[patch.frames] ** 2).mean(),
         }
         return layered(head, opacity, torso, alpha), extras
 
@@ -351,8 +416,10 @@ class PortraitTrainer:
         # Far from the person the plate itself is wanted: the real background may differ from it.
         target = torch.where(person > 0, target, plate)
         losses = {
-            "colour": charbonnier(shown, target, 0.3 + 0.7 * person),
-            "edges": recipe.edge_weight * gradients(shown, target, person),
+            # At half the size: finer structure than that lies a pixel off now and then (landmarks, pose and
+            # depth are good to about .7 px), and an error that counts it makes all of it blur.
+            "colour": charbonnier(*_halved(shown, target, 0.3 + 0.7 * person)),
+            "edges": recipe.edge_weight * gradients(*_halved(shown, target, person)),
             "alpha": 0.2 * ((alpha - cover) ** 2).mean(),
         }
         if recipe.texture_weight:
@@ -449,6 +516,10 @@ class PortraitTrainer:
             checkpoint_every=recipe.checkpoint_every,
             validate_every=recipe.preview_every,
         )
+
+
+def _halved(*images: Tensor) -> tuple[Tensor, ...]:
+    return tuple(F.avg_pool2d(image, 2) for image in images)
 
 
 def _shifted(shown: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
