@@ -25,6 +25,8 @@ SHUFFLE = 2
 """Edge of the decoder's picture relative to the feature picture; detail makes the rest."""
 CHANNELS = 16
 INPUTS = CHANNELS + 2
+THIN = 1 / 256
+"""Opacity of the head up to which a low pixel shows no detail."""
 FIRST_GAIN = 1.6
 """Gain that the first layer of detail starts with: a mean over frames has lost a third of its contrast."""
 PIXELS = 4 * SHUFFLE**2
@@ -51,7 +53,8 @@ class Decoder(nn.Module):
         width = config.width
         self.enter = nn.Conv2d(INPUTS, width, 3, padding=1)
         self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(config.depth))
-        self.leave = nn.Conv2d(width + INPUTS, PIXELS + config.layers, 3, padding=1)
+        # A multiple of 16, as the kernels want it; what is beyond the gains is never read.
+        self.leave = nn.Conv2d(width + INPUTS, PIXELS + 16, 3, padding=1)
         # One row of biases per layer from the frame code and the scale flag.
         self.modulate = nn.Linear(CODE + 1, width * (config.depth + 1))
         nn.init.zeros_(self.modulate.weight)
@@ -89,7 +92,8 @@ class Decoder(nn.Module):
         for index, block in enumerate(self.blocks):
             hidden = hidden + F.leaky_relu(block(hidden) + biases[:, index + 1], 0.1)
         out = self.leave(torch.cat([hidden, composite], 1))
-        return F.pixel_shuffle(out[:, :PIXELS], SHUFFLE), out[:, PIXELS:]
+        reach = (composite[:, CHANNELS : CHANNELS + 1] - THIN).clamp(min=0.0)
+        return F.pixel_shuffle(out[:, :PIXELS], SHUFFLE), out[:, PIXELS : PIXELS + self.config.layers] * reach
 
 
 def _write_bilinear(weight: Tensor) -> None:

@@ -11,7 +11,7 @@ surface place [B, 2, h, w] in [-1, 1] -> detail [B, 3 layers, 4h, 4w]
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -51,12 +51,23 @@ class Detail(nn.Module):
         Returns:
             [B, 3 layers, scale h, scale w].
         """
+        if not self.config.layers:
+            height, width = place.shape[2:]
+            return place.new_zeros(len(place), 0, scale * height, scale * width)
         texture = F.avg_pool2d(self.texture, 2) if coarse else self.texture
         fine = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
         texture = texture.expand(len(place), -1, -1, -1)
         return F.grid_sample(
             texture, fine.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
         )
+
+
+def coarse(detail: Detail) -> Detail:
+    """Half the texels, for pictures of half the size."""
+    half = Detail(replace(detail.config, texels=detail.config.texels // 2))
+    with torch.no_grad():
+        half.texture.copy_(F.avg_pool2d(detail.texture, 2))
+    return half
 
 
 def surface_place(
@@ -76,12 +87,12 @@ def surface_place(
     """
     nearest = ((0.5 - rays_o) * rays_d).sum(-1)
     length = nearest + depth / opacity.clamp(min=FAINT)
-    points = rays_o + length[..., None] * rays_d
+    points = (rays_o + length[..., None] * rays_d).clamp(0.0, 1.0)
     grid = (points * 2 - 1)[:, None]
     moved = F.grid_sample(
         warp.permute(0, 4, 1, 2, 3), grid, padding_mode="border", align_corners=True
     )[:, :, 0]
-    neutral = points.permute(0, 3, 1, 2) + moved
+    neutral = (points.permute(0, 3, 1, 2) + moved).clamp(0.0, 1.0)
     weight = opacity[:, None] + FAINT
     pad = SMOOTHING // 2
     near = F.avg_pool2d(F.pad(torch.cat([neutral[:, :2] * weight, weight], 1), (pad,) * 4, mode="replicate"), SMOOTHING, 1)

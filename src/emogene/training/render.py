@@ -40,7 +40,7 @@ from emogene.render.losses import (
     texture,
 )
 from emogene.render.model import PortraitConfig, PortraitModel, layered
-from emogene.render.picture import Look, PixelGrid
+from emogene.render.inference import Look, PixelGrid, looks
 from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, camera_origin, pixel_directions
 from emogene.training.loop import Hooks, LoopConfig, train
@@ -114,6 +114,8 @@ def train_portrait(
     recipe = planned(trainer, out / "plan.json", minutes)
     trainer.recipe = recipe
     trainer.warm_up(out / "warmup", report)
+    if not (out / "joint" / "checkpoints").exists():
+        trainer.prepare()
     trainer.join(out / "joint", out / "preview.png", report)
     trainer.settle()
     portrait = trainer.portrait()
@@ -194,6 +196,7 @@ class PortraitTrainer:
         self.shoulders = torch.from_numpy(frames.shoulders)
         self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
         self.patches = PatchSampler(frames, recipe.patch, recipe.patches, recipe.focus)
+        self._grid = PixelGrid.of(self.model, "standard", SCALE * recipe.low)
         self.trained = _Trained(self.model)
         self.perceptual = _perceptual() if recipe.perceptual_weight > 0 else None
 
@@ -291,27 +294,23 @@ class PortraitTrainer:
 
     def _add_detail_of(self, frame: int, average: DetailAverage, aligned: bool) -> None:
         model, frames = self.model, self.frames
-        small = PixelGrid.of(model, self.recipe.low).render(model, self.look(frame))
+        composite, small = self._grid.small(model, self.look(frame))
         real = torch.from_numpy(np.array(frames.rgb[frame])).permute(2, 0, 1).float() / 255
         size = real.shape[1:]
-        smooth = F.interpolate(small.composite[:, :3], size, mode="bilinear", align_corners=False)[0]
-        place = F.interpolate(small.place, size, mode="bilinear", align_corners=False)[0]
+        smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
+        place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
         if aligned:
-            real = moved(real, flow(smooth + model.detail(small.place, SCALE)[0, :3], real))
-        solid = solid_head(np.array(frames.labels[frame]), small.composite[0, -2])
+            real = moved(real, flow(smooth + model.detail(small, SCALE)[0, :3], real))
+        solid = solid_head(np.array(frames.labels[frame]), composite[0, -2])
         average.add(real - smooth, place, solid)
 
     def look(self, frame: int) -> Look:
         """A frame as it is drawn after training."""
         model, part = self.model, slice(frame, frame + 1)
         with torch.inference_mode():
-            return Look(
-                self.frames.pose[frame],
-                model.code(self.offsets[part], self.eyes[part]),
-                model.warp(self.offsets[part, -1])[0],
-                model.pose_features(self.poses[part]),
-                self.shoulders[part],
-            )
+            codes = model.code(self.offsets[part], self.eyes[part])
+            warps = model.warp(self.offsets[part, -1])
+            return looks(model, codes, warps, self.frames.pose[part], self.shoulders[part])[0]
 
     # Joint training on patches
 
@@ -363,8 +362,14 @@ class PortraitTrainer:
         composite, extras = self._composite(patch, codes)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
         detail = self.model.detail(extras["place"], SCALE, coarse=draft)
-        decoded = add_detail(*self.model.decoder(composite, codes, float(draft)), detail)
+        picture, gains = self.model.decoder(composite, codes, float(draft))
+        decoded = add_detail(picture, gains, detail)
         losses = self._picture_losses(decoded, patch, index, rng)
+        if recipe.texture_weight:
+            # How much fine structure there is must be settled by the detail's gains alone: the decoder would make
+            # it up as a pattern of its 2 x 2 pixels.
+            sharpened = add_detail(picture.detach(), gains, detail)
+            losses["texture"] = recipe.texture_weight * self._texture_loss(sharpened, patch)
         losses |= self._layer_losses(composite, extras, patch)
         total = sum(losses.values(), torch.zeros(()))
         return {"loss": total, **losses}
@@ -422,8 +427,6 @@ class PortraitTrainer:
             "edges": recipe.edge_weight * gradients(*_halved(shown, target, person)),
             "alpha": 0.2 * ((alpha - cover) ** 2).mean(),
         }
-        if recipe.texture_weight:
-            losses["texture"] = recipe.texture_weight * texture(shown, target, person)
         # Strided networks see a fixed grid of pixels; at a random offset the decoder cannot play to it
         # with a screen-door pattern.
         shown, target = _shifted(shown, target, rng)
@@ -433,6 +436,12 @@ class PortraitTrainer:
         if index >= recipe.critic_start * recipe.joint_steps:
             losses |= self._critic_losses(shown, target)
         return losses
+
+    def _texture_loss(self, decoded: Tensor, patch: Patch) -> Tensor:
+        inner = slice(8, -8)
+        decoded, cover = decoded[..., inner, inner], patch.cover[..., inner, inner]
+        shown = decoded[:, :3] + (1 - decoded[:, 3:]) * patch.plate[..., inner, inner]
+        return texture(shown, patch.rgb[..., inner, inner], (cover > 0.99).float())
 
     def _critic_losses(self, shown: Tensor, target: Tensor) -> dict[str, Tensor]:
         critic = self.trained.critic

@@ -18,10 +18,10 @@ class RenderRecipe:
     max_frames: int = 2000
     hold_out: bool = True
     """Leave the last 1/11 of the frames for testing."""
-    warmup_steps: int = 800
+    warmup_steps: int = 1500
     warmup_rays: int = 8192
     warmup_frames: int = 32
-    joint_steps: int = 9000
+    joint_steps: int = 6000
     patch: int = 32
     patches: int = 2
     """Patches per step, each of its own frame."""
@@ -31,8 +31,8 @@ class RenderRecipe:
     """Share of steps at the draft quality's grid."""
     step: float = 1 / 72
     """Ray sample distance, cube lengths."""
-    edge_weight: float = 1.0
-    texture_weight: float = 0.03
+    edge_weight: float = 0.25
+    texture_weight: float = 0.1
     perceptual_weight: float = 0.0
     perceptual_every: int = 2
     """Steps between uses of the perceptual loss, which costs as much as the field."""
