@@ -20,7 +20,7 @@ def make_detail(layers: int = 2, texels: int = 61) -> Detail:
 
 
 def looking_at_the_cube(height: int, width: int):
-    """Rays along -z through the cube, and a field that ends them at its middle, in the left half not at all."""
+    """Rays along -z through the cube, and a field that ends them at its middle, to the left hardly."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     target = torch.stack([(x + 0.5) / width, 1 - (y + 0.5) / height, torch.full_like(x, 0.5).float()], -1)
     origin = torch.tensor([0.5, 0.5, 3.0])
@@ -35,11 +35,18 @@ def test_a_flat_surface_lies_on_the_texture_as_it_is_seen():
     height, width = 12, 16
     origin, rays_d, head = looking_at_the_cube(height, width)
     place = surface_place(
-        origin.expand(1, height, width, 3), rays_d[None], head.opacity[None], head.depth[None], torch.zeros(1, 4, 4, 4, 3)
+        origin.expand(1, height, width, 3),
+        rays_d[None],
+        head.opacity[None],
+        head.depth[None],
+        torch.zeros(1, 4, 4, 4, 3),
     )[0]
     x = (torch.arange(width) + 0.5) / width * 2 - 1
     y = (torch.arange(height) + 0.5) / height * 2 - 1
-    inner = (slice(1, -1), slice(4, -1))  # means over neighbours pull at the border, and where nothing is seen
+    inner = (
+        slice(1, -1),
+        slice(4, -1),
+    )  # neighbours pull at the border
     assert torch.allclose(place[0][inner], x.expand(height, width)[inner], atol=0.02)
     assert torch.allclose(place[1][inner], y[:, None].expand(height, width)[inner], atol=0.02)
 

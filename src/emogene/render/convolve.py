@@ -45,7 +45,7 @@ class Decoded:
     cells: Tensor | None = None
 
     def planes(self, scale: int = SCALE) -> Tensor:
-        """[planes, scale height, scale width] of pixels kept as scale x scale per low pixel; zero outside the cells."""
+        """[planes, scale height, scale width] of pixels kept as scale x scale per low pixel."""
         inner = self.low()
         planes = inner.shape[0] // scale**2
         return F.pixel_shuffle(inner[None, : planes * scale**2], scale)[0]

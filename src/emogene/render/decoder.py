@@ -1,4 +1,4 @@
-"""Decoder: low-resolution composite of head and torso -> rgb and alpha at twice its size, and gains of detail.
+"""Decoder: composite of head and torso -> rgb and alpha at twice its size, and gains of detail.
 
 All convolutions run at low resolution (a convolution at the full one is bound by memory, 45 % slower at
 equal arithmetic), PixelShuffle makes the pixels. The last convolution also sees the input and starts as
@@ -71,9 +71,7 @@ class Decoder(nn.Module):
             self.leave.weight[PIXELS : PIXELS + 1].zero_()
             self.leave.bias[PIXELS : PIXELS + 1] = FIRST_GAIN
 
-    def forward(
-        self, composite: Tensor, code: Tensor, draft: Tensor | float = 0.0
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, composite: Tensor, code: Tensor, draft: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:

@@ -1,8 +1,8 @@
 """Detail: sharp pictures laid on the head, read at full resolution where the field found its surface.
 
-The field is asked on a grid of 128 x 128 rays, so hair, skin, brows and teeth fall between its rays. Here each ray's
-mean depth says where on the neutral head it ended; between rays that place is interpolated, and a flat
-texture (the head seen from the front, parallel projection) is read at every pixel of the large picture.
+The field is asked on a grid of 128 x 128 rays, so hair, skin, brows and teeth fall between its rays. Here
+each ray's mean depth says where on the neutral head it ended; between rays that place is interpolated, and a
+flat texture (the head seen from the front, parallel projection) is read at every pixel of the large picture.
 The decoder gives a gain per pixel and layer, so that detail can come and go with expression
 (deferred neural textures, Thies et al. 2019, on the field's own geometry).
 
@@ -57,9 +57,7 @@ class Detail(nn.Module):
         texture = F.avg_pool2d(self.texture, 2) if coarse else self.texture
         fine = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
         texture = texture.expand(len(place), -1, -1, -1)
-        return F.grid_sample(
-            texture, fine.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
-        )
+        return F.grid_sample(texture, fine.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
 def coarse(detail: Detail) -> Detail:
@@ -70,9 +68,7 @@ def coarse(detail: Detail) -> Detail:
     return half
 
 
-def surface_place(
-    rays_o: Tensor, rays_d: Tensor, opacity: Tensor, depth: Tensor, warp: Tensor
-) -> Tensor:
+def surface_place(rays_o: Tensor, rays_d: Tensor, opacity: Tensor, depth: Tensor, warp: Tensor) -> Tensor:
     """Where on the neutral head the rays of pictures end, as texture coordinates.
 
     Args:
@@ -89,13 +85,15 @@ def surface_place(
     length = nearest + depth / opacity.clamp(min=FAINT)
     points = (rays_o + length[..., None] * rays_d).clamp(0.0, 1.0)
     grid = (points * 2 - 1)[:, None]
-    moved = F.grid_sample(
-        warp.permute(0, 4, 1, 2, 3), grid, padding_mode="border", align_corners=True
-    )[:, :, 0]
+    moved = F.grid_sample(warp.permute(0, 4, 1, 2, 3), grid, padding_mode="border", align_corners=True)[
+        :, :, 0
+    ]
     neutral = (points.permute(0, 3, 1, 2) + moved).clamp(0.0, 1.0)
     weight = opacity[:, None] + FAINT
     pad = SMOOTHING // 2
-    near = F.avg_pool2d(F.pad(torch.cat([neutral[:, :2] * weight, weight], 1), (pad,) * 4, mode="replicate"), SMOOTHING, 1)
+    near = F.avg_pool2d(
+        F.pad(torch.cat([neutral[:, :2] * weight, weight], 1), (pad,) * 4, mode="replicate"), SMOOTHING, 1
+    )
     xy = near[:, :2] / near[:, 2:]
     return torch.stack([xy[:, 0] * 2 - 1, 1 - xy[:, 1] * 2], 1)
 

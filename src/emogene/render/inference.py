@@ -3,8 +3,8 @@
     drawer = Drawer(model, PixelGrid.of(model, "standard", 512), Canvas.of((512, 512), background))
     picture = drawer.draw(look)                                    # uint8 [512, 512, 3]
 
-With kernels a frame is six calls: field, composite, cover, decoder, detail, bytes. Without them the same is done in
-torch. A ``PixelGrid`` is what a quality means: how many rays, how finely sampled, decoded or not.
+With kernels a frame is six calls: field, composite, cover, decoder, detail, bytes. Without them the same is
+done in torch. A ``PixelGrid`` is what a quality means: how many rays, how finely sampled, decoded or not.
 """
 
 from __future__ import annotations
@@ -101,12 +101,16 @@ class PixelGrid:
         return camera_origin(look.camera_from_head, model.config.box), self.directions @ rotation
 
     def small(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
-        """In torch: composite [1, 18, h, w], and where the head's surface lies on its texture [1, 2, h, w]."""
+        """In torch: composite [1, 18, h, w], and where the head lies on its texture [1, 2, h, w]."""
         origin, directions = self.rays(model, look)
         head = self.head(model, look)
         torso, alpha = self.torso(model, look)
         place = surface_place(
-            origin.expand_as(directions)[None], directions[None], head.opacity[None], head.depth[None], look.warp[None]
+            origin.expand_as(directions)[None],
+            directions[None],
+            head.opacity[None],
+            head.depth[None],
+            look.warp[None],
         )
         channels = head.channels.permute(2, 0, 1)[None]
         return layered(channels, head.opacity[None, None], torso, alpha), place

@@ -112,7 +112,13 @@ class Torso(nn.Module):
         assert code.shape[1] == CODE
         condition = torch.cat([pose, code[:, :N_JAW], shoulders / self.spread], 1)
         knots = self.bend(condition).view(-1, 2, self.config.knots, self.config.knots)
-        shift = F.grid_sample(knots, xy.expand(len(knots), -1, -1, -1), mode="bicubic", padding_mode="border", align_corners=True)
+        shift = F.grid_sample(
+            knots,
+            xy.expand(len(knots), -1, -1, -1),
+            mode="bicubic",
+            padding_mode="border",
+            align_corners=True,
+        )
         turn = torch.eye(2, device=xy.device) + shoulders[:, :4].view(-1, 2, 2)
         moved = torch.einsum("bhwi,bji->bhwj", xy.expand(len(turn), -1, -1, -1), turn)
         moved = moved + shoulders[:, None, None, 4:]

@@ -30,6 +30,7 @@ from emogene.io.files import atomic_folder, read_json, write_json
 from emogene.render.code import WINDOW
 from emogene.render.decoder import SCALE
 from emogene.render.detail import add_detail, surface_place
+from emogene.render.inference import Look, PixelGrid, looks
 from emogene.render.losses import (
     PatchCritic,
     Perceptual,
@@ -40,15 +41,14 @@ from emogene.render.losses import (
     texture,
 )
 from emogene.render.model import PortraitConfig, PortraitModel, layered
-from emogene.render.inference import Look, PixelGrid, looks
 from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, camera_origin, pixel_directions
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.training.render_frames import Frames, neutral_of, open_frames
 from emogene.training.render_patches import Patch, PatchSampler, RaySampler
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
-from emogene.training.render_start import DetailAverage, flow, learn_torso, moved, solid_head
 from emogene.training.render_space import fit_box, torso_top, visual_hull
+from emogene.training.render_start import DetailAverage, flow, learn_torso, moved, solid_head
 from emogene.types import FloatArray
 
 __all__ = [
@@ -366,17 +366,15 @@ class PortraitTrainer:
         decoded = add_detail(picture, gains, detail)
         losses = self._picture_losses(decoded, patch, index, rng)
         if recipe.texture_weight:
-            # How much fine structure there is must be settled by the detail's gains alone: the decoder would make
-            # it up as a pattern of its 2 x 2 pixels.
+            # How much fine structure there is must be settled by the detail's gains alone: the decoder would
+            # make it up as a pattern of its 2 x 2 pixels.
             sharpened = add_detail(picture.detach(), gains, detail)
             losses["texture"] = recipe.texture_weight * self._texture_loss(sharpened, patch)
         losses |= self._layer_losses(composite, extras, patch)
         total = sum(losses.values(), torch.zeros(()))
         return {"loss": total, **losses}
 
-    def _composite(
-        self, patch: Patch, codes: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _composite(self, patch: Patch, codes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Low-resolution composite [B, 18, h, w] of patches, and the layers' coverage."""
         model, edge = self.model, self.recipe.patch
         count = len(patch.frames)
@@ -423,8 +421,8 @@ class PortraitTrainer:
         losses = {
             # At half the size: finer structure than that lies a pixel off now and then (landmarks, pose and
             # depth are good to about .7 px), and an error that counts it makes all of it blur.
-            "colour": charbonnier(*_halved(shown, target, 0.3 + 0.7 * person)),
-            "edges": recipe.edge_weight * gradients(*_halved(shown, target, person)),
+            "colour": charbonnier(_halved(shown), _halved(target), 0.3 + 0.7 * _halved(person)),
+            "edges": recipe.edge_weight * gradients(_halved(shown), _halved(target), _halved(person)),
             "alpha": 0.2 * ((alpha - cover) ** 2).mean(),
         }
         # Strided networks see a fixed grid of pixels; at a random offset the decoder cannot play to it
@@ -527,8 +525,8 @@ class PortraitTrainer:
         )
 
 
-def _halved(*images: Tensor) -> tuple[Tensor, ...]:
-    return tuple(F.avg_pool2d(image, 2) for image in images)
+def _halved(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, 2)
 
 
 def _shifted(shown: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -20,8 +20,8 @@ from emogene.errors import UserError
 from emogene.geometry.landmarks import MOUTH, lip_opening, lip_width
 from emogene.io.clip import MASK_HEAD, MASK_TORSO, Clip
 from emogene.io.files import read_json, write_json
-from emogene.io.tensors import load_arrays, save_arrays
 from emogene.io.images import read_mask, read_rgb, resize, resize_mask
+from emogene.io.tensors import load_arrays, save_arrays
 from emogene.training.render_torso import track_shoulders
 from emogene.types import ByteArray, Camera, FloatArray
 
@@ -38,7 +38,8 @@ class Frames:
     index: [N] frame number in the clip. rgb: [N, S, S, 3] uint8, mapped. labels: [N, S, S] uint8, mapped
     (0 background, 1 head, 2 torso). low_rgb: [N, s, s, 3] uint8 block means. low_cover: [N, s, s, 2] uint8,
     share of each block that is head, torso. landmarks, windows of three frames: [N, 3, 68, 3] canonical.
-    eyes: [N, 4]. pose: [N, 4, 4]. shoulders: [N, 6] affine maps of the torso. n_train: frames before the held-out ones. background: [S, S, 3].
+    eyes: [N, 4]. pose: [N, 4, 4]. shoulders: [N, 6] affine maps of the torso. n_train: frames before the
+    held-out ones. background: [S, S, 3].
     """
 
     index: np.ndarray

@@ -24,9 +24,7 @@ def shown(portrait: Portrait, frames: Frames, chosen: np.ndarray) -> list[ByteAr
         motion = Motion(frames.windows[frame], np.repeat(frames.eyes[frame][None], 3, 0))
         pose = HeadPose(np.repeat(frames.pose[frame][None], 3, 0))
         shoulders = np.repeat(frames.shoulders[frame][None], 3, 0)
-        rendered = portrait.render_last(
-            motion, pose, size, background=frames.background, shoulders=shoulders
-        )
+        rendered = portrait.render_last(motion, pose, size, background=frames.background, shoulders=shoulders)
         pictures.append(rendered)
     return pictures
 

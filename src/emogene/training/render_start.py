@@ -51,7 +51,7 @@ def learn_torso(model: PortraitModel, frames: Frames, codes: Tensor, steps: int 
     rng = np.random.default_rng(0)
     poses, shoulders = torch.from_numpy(frames.pose), torch.from_numpy(frames.shoulders)
     recent: list[float] = []
-    for step in range(steps):
+    for _ in range(steps):
         for group in optimizer.param_groups:
             group["lr"] *= 0.05 ** (1 / steps)
         chosen = rng.integers(0, frames.n_train, TORSO_FRAMES)
@@ -66,7 +66,7 @@ def learn_torso(model: PortraitModel, frames: Frames, codes: Tensor, steps: int 
         colour = ((shown - target) ** 2 * known).mean()
         loss = colour + 0.01 * alpha_error(alpha, cover[:, 1:], known)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         recent = [*recent[-19:], colour.item()]
     return float(np.mean(recent))

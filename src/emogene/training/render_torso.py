@@ -27,7 +27,7 @@ SIZES = (1 / 4, 1 / 2, 1)
 ROUNDS = (8, 6, 5)
 """Gauss-Newton steps at each share of the picture's size."""
 PRIOR = (0.6, 0.6, 0.6, 0.6, 0.0, 0.0)
-"""Weight per pixel that keeps shoulders from growing or shearing where few edges tell; translation is free."""
+"""Weight per pixel against growing or shearing where few edges tell; translation is free."""
 ROBUST = 0.08
 """Grey difference beyond which a pixel (a hand, the head's shadow) loses its say."""
 BATCH = 32
@@ -83,9 +83,7 @@ def _register(grey: Tensor, cover: Tensor, template: Tensor, weight: Tensor) -> 
             hessian = weighted.transpose(1, 2) @ steepest
             scale = say.sum(1)[:, None, None] + 1e-3
             prior = torch.diag(torch.tensor(PRIOR) + 1e-4) * scale * float((steepest**2).mean())
-            step = torch.linalg.solve(
-                hessian + prior, (weighted.transpose(1, 2) @ error[..., None])
-            )[..., 0]
+            step = torch.linalg.solve(hessian + prior, (weighted.transpose(1, 2) @ error[..., None]))[..., 0]
             to_frame = to_frame @ torch.linalg.inv(_matrix(step))
     inverse = torch.linalg.inv(to_frame)
     return torch.cat([(inverse[:, :2, :2] - torch.eye(2)).flatten(1), inverse[:, :2, 2]], 1)
