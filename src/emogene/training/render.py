@@ -24,27 +24,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emogene.errors import AssetError
 from emogene.io.clip import Clip
 from emogene.io.files import atomic_folder, read_json, write_json
 from emogene.render.code import WINDOW
 from emogene.render.decoder import SCALE
 from emogene.render.detail import add_detail, surface_place
 from emogene.render.inference import Look, PixelGrid, looks
-from emogene.render.losses import (
-    PatchCritic,
-    Perceptual,
-    alpha_error,
-    charbonnier,
-    critic_loss,
-    gradients,
-    texture,
-)
+from emogene.render.losses import PatchCritic
 from emogene.render.model import PortraitConfig, PortraitModel, layered
 from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, camera_origin, pixel_directions
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.training.render_frames import Frames, neutral_of, open_frames
+from emogene.training.render_losses import PatchLosses
 from emogene.training.render_patches import Patch, PatchSampler, RaySampler
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
 from emogene.training.render_space import fit_box, torso_top, visual_hull
@@ -69,8 +61,10 @@ FAINT = 2.0
 
 SETTLED = 0.7
 """Time of a step once empty space is known, relative to the first steps."""
-LEAST_STEPS = (300, 1500)
-"""Fewer warm-up and joint steps do not show a person (about three minutes of an idle core)."""
+LEAST_STEPS = (500, 800)
+"""Fewer warm-up and joint steps do not show a person (about four minutes of an idle core)."""
+WARMUP_SHARE = 0.4
+"""Of the time: the field learns from whole batches only there, and what it has not learnt nothing mends."""
 COARSER = 1.3
 """Sample distance when rendering, relative to training: a fifth less work at 46 dB from the finer picture."""
 
@@ -139,7 +133,7 @@ def planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecip
         return recipe
     if not path.exists():
         warm, joint = trainer.seconds_per_step()
-        share = 0.15 * minutes * 60
+        share = WARMUP_SHARE * minutes * 60
         floor = [min(least, steps) for least, steps in zip(LEAST_STEPS, _steps(recipe), strict=True)]
         plan = {
             "warmup_steps": int(np.clip(share / warm, floor[0], recipe.warmup_steps)),
@@ -198,7 +192,7 @@ class PortraitTrainer:
         self.patches = PatchSampler(frames, recipe.patch, recipe.patches, recipe.focus)
         self._grid = PixelGrid.of(self.model, "standard", SCALE * recipe.low)
         self.trained = _Trained(self.model)
-        self.perceptual = _perceptual() if recipe.perceptual_weight > 0 else None
+        self.losses = PatchLosses(recipe, self.trained.critic)
 
     def portrait(self) -> Portrait:
         """The model as it is, ready to render."""
@@ -318,7 +312,7 @@ class PortraitTrainer:
         """Train everything on patches."""
         from emogene.training.render_preview import scores, write_sheet
 
-        recipe = self.recipe
+        recipe = self.losses.recipe = self.recipe
 
         def show(place: Path) -> None:
             write_sheet(place / "sheet.jpg", self.portrait(), self.frames)
@@ -364,13 +358,13 @@ class PortraitTrainer:
         detail = self.model.detail(extras["place"], SCALE, coarse=draft)
         picture, gains = self.model.decoder(composite, codes, float(draft))
         decoded = add_detail(picture, gains, detail)
-        losses = self._picture_losses(decoded, patch, index, rng)
+        losses = self.losses.picture(decoded, patch, index, rng)
         if recipe.texture_weight:
             # How much fine structure there is must be settled by the detail's gains alone: the decoder would
             # make it up as a pattern of its 2 x 2 pixels.
             sharpened = add_detail(picture.detach(), gains, detail)
-            losses["texture"] = recipe.texture_weight * self._texture_loss(sharpened, patch)
-        losses |= self._layer_losses(composite, extras, patch)
+            losses["texture"] = recipe.texture_weight * self.losses.texture(sharpened, patch)
+        losses |= self.losses.layers(composite, extras, patch)
         total = sum(losses.values(), torch.zeros(()))
         return {"loss": total, **losses}
 
@@ -404,72 +398,6 @@ class PortraitTrainer:
             "latent": (model.code.appearance[patch.frames] ** 2).mean(),
         }
         return layered(head, opacity, torso, alpha), extras
-
-    def _picture_losses(
-        self, decoded: Tensor, patch: Patch, index: int, rng: np.random.Generator
-    ) -> dict[str, Tensor]:
-        """Losses on the decoded patch, away from its border where the decoder saw no neighbours."""
-        recipe = self.recipe
-        inner = slice(8, -8)
-        decoded = decoded[..., inner, inner]
-        target, plate = patch.rgb[..., inner, inner], patch.plate[..., inner, inner]
-        cover, person = patch.cover[..., inner, inner], patch.person[..., inner, inner]
-        alpha = decoded[:, 3:]
-        shown = decoded[:, :3] + (1 - alpha) * plate
-        # Far from the person the plate itself is wanted: the real background may differ from it.
-        target = torch.where(person > 0, target, plate)
-        losses = {
-            # At half the size: finer structure than that lies a pixel off now and then (landmarks, pose and
-            # depth are good to about .7 px), and an error that counts it makes all of it blur.
-            "colour": charbonnier(_halved(shown), _halved(target), 0.3 + 0.7 * _halved(person)),
-            "edges": recipe.edge_weight * gradients(_halved(shown), _halved(target), _halved(person)),
-            "alpha": 0.2 * ((alpha - cover) ** 2).mean(),
-        }
-        # Strided networks see a fixed grid of pixels; at a random offset the decoder cannot play to it
-        # with a screen-door pattern.
-        shown, target = _shifted(shown, target, rng)
-        if self.perceptual is not None and index % recipe.perceptual_every == 0:
-            weight = recipe.perceptual_weight * recipe.perceptual_every
-            losses["perceptual"] = weight * self.perceptual(shown, target)
-        if index >= recipe.critic_start * recipe.joint_steps:
-            losses |= self._critic_losses(shown, target)
-        return losses
-
-    def _texture_loss(self, decoded: Tensor, patch: Patch) -> Tensor:
-        inner = slice(8, -8)
-        decoded, cover = decoded[..., inner, inner], patch.cover[..., inner, inner]
-        shown = decoded[:, :3] + (1 - decoded[:, 3:]) * patch.plate[..., inner, inner]
-        return texture(shown, patch.rgb[..., inner, inner], (cover > 0.99).float())
-
-    def _critic_losses(self, shown: Tensor, target: Tensor) -> dict[str, Tensor]:
-        critic = self.trained.critic
-        real, real_maps = critic(target)
-        fake, _ = critic(shown.detach())
-        fooled, maps = critic(shown, frozen=True)
-        matched = sum(
-            (F.l1_loss(a, b.detach()) for a, b in zip(maps, real_maps, strict=True)), torch.zeros(())
-        )
-        weight = self.recipe.critic_weight
-        return {
-            "critic": critic_loss(real, fake),
-            "fool": weight * -fooled.mean(),
-            "match": weight * matched,
-        }
-
-    def _layer_losses(self, composite: Tensor, extras: dict[str, Tensor], patch: Patch) -> dict[str, Tensor]:
-        """Low-resolution colour and the masks' say on which layer is seen."""
-        low_cover = patch.low_cover
-        visible = low_cover.sum(1, keepdim=True)
-        shown = composite[:, :3] + (1 - composite[:, -2:].sum(1, keepdim=True)) * patch.low_plate
-        # Behind the head the torso may be anything; elsewhere the mask knows it.
-        known = (low_cover[:, :1] < 0.02).float()
-        return {
-            "low": 0.5 * charbonnier(shown, patch.low_rgb, (visible > 0).float()),
-            "head_mask": 0.03 * alpha_error(extras["opacity"], low_cover[:, :1]),
-            "torso_mask": 0.03 * alpha_error(extras["alpha"], low_cover[:, 1:], known),
-            "spread": 3.0 * extras["spread"],
-            "latent": 1e-3 * extras["latent"],
-        }
 
     # Shared parts
 
@@ -523,31 +451,6 @@ class PortraitTrainer:
             checkpoint_every=recipe.checkpoint_every,
             validate_every=recipe.preview_every,
         )
-
-
-def _halved(image: Tensor) -> Tensor:
-    return F.avg_pool2d(image, 2)
-
-
-def _shifted(shown: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Both patches [B, 3, H, W] without their first 0..7 rows and columns and as many of the last."""
-    y, x = (int(offset) for offset in rng.integers(0, 8, 2))
-    height, width = shown.shape[2] - 8, shown.shape[3] - 8
-    place = (..., slice(y, y + height), slice(x, x + width))
-    return shown[place], target[place]
-
-
-def _perceptual() -> Perceptual | None:
-    """The perceptual distance, or None where its weights cannot be had."""
-    from emogene.assets import fetch
-    from emogene.io.torch_legacy import read_legacy_tensors
-
-    try:
-        arrays = read_legacy_tensors(fetch("efficientnet-lite0"))
-    except AssetError as error:
-        log.warning("training without the perceptual loss: %s", error)
-        return None
-    return Perceptual({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def _named(stage: str, report: Report | None) -> Callable[[int, int, float], None] | None:
