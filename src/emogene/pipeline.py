@@ -56,7 +56,8 @@ class Style:
 class Session:
     """One avatar speaking: push audio in pieces of any size, iterate to take the frames that are ready.
 
-    Frames are rgba with straight alpha, or rgb where a ``background`` [size, size, 3] is given.
+    Frames are rgba with straight alpha, or rgb where a ``background`` [size, size, 3] is given; with ``planes``
+    they are what a video encoder takes (``render.canvas.Canvas``).
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class Session:
         background: ByteArray | None = None,
         block_frames: int = 24,
         features: str = "emogene",
+        planes: bool = False,
     ) -> None:
         if block_frames % ALIGNMENT:
             raise ValueError(f"block_frames must be a multiple of {ALIGNMENT}, not {block_frames}")
         self.avatar, self.seed, self.style = avatar, seed, style or Style()
         self.size, self.quality, self.background = size, quality, background
+        self._pictures = avatar.portrait.pictures(size, quality, background=background, planes=planes)
         self.block_frames = block_frames
         self.track = parse_emotion(emotion) if isinstance(emotion, str) else emotion
         self.stages = Stages.of(avatar, self.style, seed, features)
@@ -84,7 +87,7 @@ class Session:
         self._prosody = _Tail(ProsodyStream())
         self._shut_share = shut_share(avatar.identity)
         self._seen: tuple[Motion, HeadPose] | None = None
-        self._n_samples, self._next, self._ended = 0, 0, False
+        self._n_samples, self._next, self._shown, self._ended = 0, 0, 0, False
 
     def push_audio(self, samples: FloatArray) -> None:
         """Append mono sound at 16 kHz, float in [-1, 1]."""
@@ -105,9 +108,11 @@ class Session:
             self._prosody.flush()
 
     def interrupt(self) -> float:
-        """Drop all that is not yet rendered and end; return the seconds already shown."""
-        self._ended, self._n_samples = True, self._next * SAMPLES_PER_FRAME
-        return self._next / FPS
+        """Drop all that is not yet shown and end; return the seconds already shown."""
+        self._pictures.clear()
+        self._next = self._shown
+        self._ended, self._n_samples = True, self._shown * SAMPLES_PER_FRAME
+        return self._shown / FPS
 
     @property
     def latency_frames(self) -> int:
@@ -115,17 +120,20 @@ class Session:
         return self.stages.look_ahead + self.block_frames
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames that are ready; iterate again after more audio."""
-        while (block := self._ready_block()) is not None:
-            first, last = block
-            motion, pose = self._move(first, last)
-            images = self._render(motion, pose)
-            for index in range(first, last):
+        """Yield the frames that are ready; iterate again after more audio.
+
+        While the frames of one block are drawn on other threads, the next block is moved.
+        """
+        while True:
+            if len(self._pictures) <= self.block_frames and (block := self._ready_block()) is not None:
+                self._ask(*block)
+            elif not len(self._pictures):
+                return
+            else:
                 with self._timed("render"):
-                    image = next(images)
-                yield Frame(index, index / FPS, image)
-            self._next = last
-            self._forget(last)
+                    image = self._pictures.take()
+                self._shown += 1
+                yield Frame(self._shown - 1, (self._shown - 1) / FPS, image)
 
     def _ready_block(self) -> tuple[int, int] | None:
         known = min(self._speech.end, self._prosody.end) // 2
@@ -172,21 +180,23 @@ class Session:
             eyes = with_emotion(eyes, emotional.eyes_delta[inside], emotional.gaze_delta[inside])
         return Motion(neutral_face + offsets, eyes), pose
 
-    def _render(self, motion: Motion, pose: HeadPose) -> Iterator[ByteArray]:
-        """Pictures of these frames; the renderer's landmark window reaches back into the last block."""
-        seen = self._seen
-        past = 0 if seen is None else len(seen[0])
-        if seen is not None:
+    def _ask(self, first: int, last: int) -> None:
+        """Have frames [first, last) drawn; the renderer's landmark window reaches back into the last block."""
+        motion, pose = self._move(first, last)
+        past = 0 if self._seen is None else len(self._seen[0])
+        if self._seen is not None:
+            before = self._seen
             motion = Motion(
-                np.concatenate([seen[0].landmarks_cano, motion.landmarks_cano]),
-                np.concatenate([seen[0].eyes, motion.eyes]),
+                np.concatenate([before[0].landmarks_cano, motion.landmarks_cano]),
+                np.concatenate([before[0].eyes, motion.eyes]),
             )
-            pose = HeadPose(np.concatenate([seen[1].camera_from_head, pose.camera_from_head]))
+            pose = HeadPose(np.concatenate([before[1].camera_from_head, pose.camera_from_head]))
         recent = slice(-(WINDOW - 1), None)
         self._seen = motion[recent], pose[recent]
-        return self.avatar.portrait.render(
-            motion, pose, self.size, self.quality, background=self.background, history=past
-        )
+        with self._timed("render"):
+            self._pictures.ask(motion, pose, history=past)
+        self._next = last
+        self._forget(last)
 
     def _forget(self, last: int) -> None:
         """Keep only what later windows can still ask for: memory stays flat over hours."""

@@ -126,7 +126,7 @@ class TestKit:
         with pytest.raises(UserError, match="there are"):
             persona_recipe("nobody")
         with pytest.raises(UserError, match="build one"):
-            shipped_kit("lena")
+            shipped_kit("nobody")
 
     def test_face_stream(self) -> None:
         faces, uv = _faces([11, 4, 5, 6, 7, 0, 0, 1, 2, 3, 10, 1, 2, 3, 0, 8, 9, 10])

@@ -18,13 +18,13 @@ from tests.render.toy_clip import toy_motion, toy_neutral
 SIZE = 64
 
 
-def make_model() -> PortraitModel:
+def make_model(head: FieldConfig | None = None) -> PortraitModel:
     """A portrait of the sizes that the kernels take."""
     torch.manual_seed(0)
     config = PortraitConfig(
         camera=Camera(1.7 * SIZE, SIZE / 2, SIZE / 2, SIZE, SIZE),
         low=SIZE // 4,
-        head=FieldConfig(log2_table=8, finest=32, occupancy=16),
+        head=head or FieldConfig(log2_table=8, finest=32, occupancy=16),
         warp=WarpConfig(grid=8),
         torso=TorsoConfig(plane=24),
         decoder=DecoderConfig(width=16, depth=1),
@@ -74,3 +74,10 @@ def test_drawing_again_gives_the_same_bytes(isa):
     first = [drawer.draw(look) for look in frames]
     again = [other.draw(look) for look in frames[::-1]]
     assert all(np.array_equal(a, b) for a, b in zip(first[::-1], again, strict=True))
+
+
+def test_a_head_that_only_torch_takes_goes_with_the_kernels(isa):
+    model = make_model(FieldConfig(levels=2, log2_table=8, base=4, finest=8, hidden=16))
+    canvas = Canvas.of(SIZE, np.full((SIZE, SIZE, 3), 90, np.uint8))
+    picture = Drawer(model, PixelGrid.of(model, "standard", SIZE), canvas).draw(make_looks(model, 1)[0])
+    assert (picture != 90).any()

@@ -52,6 +52,8 @@ def test_training_learns_and_leaves_a_model(corpus, tmp_path):
     moved = acting.apply(pair.neutral, pair.weights).offsets - pair.neutral
     assert moved.shape == (70, 68, 3)
     assert np.abs(moved).max() > 0.01
+    more = train_emotion(corpus, tmp_path / "more", "tiny", steps=5, start=acting)
+    assert more["error_ratio"] < 1.2 * scores["error_ratio"]
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))

@@ -8,11 +8,12 @@ import torch
 
 from emogene.errors import UserError
 from emogene.features.extractor import load_extractor
+from emogene.features.student import StudentNet, load_student, save_student, tiny
 from emogene.features.whisper import WhisperConfig, WhisperEncoder, WhisperFeatures
 from emogene.io.audio import write_wav
 from emogene.training.feature_probe import Classifier
 from emogene.training.feature_sound import fill_pauses, make_window, pauses, recordings, spoil
-from emogene.training.features import recipe, train_features, with_limits
+from emogene.training.features import average_students, recipe, train_features, with_limits
 from emogene.types import Audio
 
 
@@ -45,6 +46,17 @@ def test_a_student_learns_resumes_and_loads(tmp_path: Path, speech: Path, teache
     assert rows.shape == (50, 16)
     # The scale is the teacher's, not the standardised one.
     assert np.abs(rows).mean() == pytest.approx(np.abs(teacher(Audio(buzz(1.0, 200)))).mean(), rel=0.6)
+
+
+def test_students_are_averaged(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_student(StudentNet(tiny()), tmp_path / str(seed))
+    average_students([tmp_path / "0", tmp_path / "1"], tmp_path / "mean")
+    first, second, mean = (load_student(tmp_path / name).net.head.weight for name in ("0", "1", "mean"))
+    np.testing.assert_allclose(mean, (first + second) / 2, atol=2e-3)
+    with pytest.raises(UserError, match="one size"):
+        average_students([], tmp_path / "none")
 
 
 def test_every_recipe_is_valid() -> None:

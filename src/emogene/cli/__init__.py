@@ -23,6 +23,7 @@ COMMANDS = {
     "train": ("emogene.cli.train:SUBCOMMANDS", "train motion, sync, emotion, render or features"),
     "data": ("emogene.cli.data:SUBCOMMANDS", "prepare data sets; build the synthetic corpus"),
     "evaluate": ("emogene.cli.evaluate:SUBCOMMANDS", "measure videos, avatars and whole systems"),
+    "study": ("emogene.cli.study:SUBCOMMANDS", "a blinded user study: build its page, score the answers"),
     "bench": ("emogene.cli.bench:SUBCOMMANDS", "measure speed on this machine"),
     "assets": ("emogene.cli.assets:assets", "list or fetch the pretrained parts, with their licences"),
     "doctor": ("emogene.cli.doctor:doctor", "say what this machine has and what is missing"),

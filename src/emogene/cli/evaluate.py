@@ -1,4 +1,4 @@
-"""`emogene evaluate` and `emogene study`: measure videos, avatars and whole systems."""
+"""`emogene evaluate`: measure videos, avatars and whole systems."""
 
 from __future__ import annotations
 
@@ -67,48 +67,6 @@ def suite(
     for table in report.tables:
         sys.stdout.write(text_table(table) + "\n")
     sys.stdout.write(f"wrote {out / 'report.html'}\n")
-
-
-def study_make(
-    systems: Annotated[list[str], tyro.conf.Positional], /, *, out: Path = Path("study"), clips: int = 48
-) -> None:
-    """Build a blinded user-study page from folders of CLIP__EMOTION.mp4.
-
-    Args:
-        systems: NAME=FOLDER for each system.
-        out: Folder of the page; the key that unblinds it is written beside it.
-        clips: Clips that each rater sees.
-    """
-    from emogene.errors import UserError
-    from emogene.evaluate.study import make_study
-
-    wrong = [item for item in systems if "=" not in item]
-    if wrong:
-        raise UserError(f"give each system as NAME=FOLDER, not {wrong[0]!r}")
-    folders = {name: Path(folder) for name, _, folder in (item.partition("=") for item in systems)}
-    count = make_study(folders, out, n_per_rater=clips)
-    sys.stdout.write(f"wrote {out / 'index.html'} with {count} clips; keep {out}.key.json to yourself\n")
-
-
-def study_score(answers: Annotated[list[Path], tyro.conf.Positional], /, *, key: Path) -> None:
-    """Mean opinion scores with confidence intervals from the raters' files.
-
-    Args:
-        answers: The JSON files that raters saved.
-        key: The key file written by study-make.
-    """
-    from emogene.evaluate.report import Column, Row, Table, text_table
-    from emogene.evaluate.study import CRITERIA, score_study
-
-    result = score_study(answers, key)
-    rows = [Row(name, dict(values)) for name, values in result["systems"].items()]
-    rows.append(Row("agreement (alpha)", dict(result["agreement"]), kind="truth"))
-    table = Table(
-        f"Opinion of {result['raters']} raters ({result['left_out']} left out by attention checks)",
-        [Column(name, name.replace("_", " "), True) for name in CRITERIA],
-        rows,
-    )
-    sys.stdout.write(text_table(table))
 
 
 def render(
@@ -205,6 +163,4 @@ SUBCOMMANDS = {
     "video": video,
     "render": render,
     "suite": suite,
-    "study-make": study_make,
-    "study-score": study_score,
 }

@@ -163,6 +163,7 @@ def emotion(
     *,
     out: Path = Path("runs/emotion"),
     recipe: str = "standard",
+    start: Path | None = None,
     steps: int = 0,
     seed: int = 0,
     minutes: float = 0.0,
@@ -173,14 +174,24 @@ def emotion(
         data: Folder of clips in pairs (neutral and emotional takes), as the synthetic corpus has them.
         out: Run folder; an existing run goes on.
         recipe: tiny, standard or paper.
+        start: Folder of a model of that recipe to go on from, instead of from nothing.
         steps: Optimizer steps; 0: the recipe's.
         seed: Of everything random.
         minutes: Stop after so long; 0: no limit.
     """
+    from emogene.emotion.apply import EmotionModel
     from emogene.training.emotion import train_emotion
 
     logging.getLogger("emogene.training").setLevel(logging.INFO)
-    scores = train_emotion(data, out, recipe, steps=steps or None, seed=seed, max_minutes=minutes)
+    scores = train_emotion(
+        data,
+        out,
+        recipe,
+        steps=steps or None,
+        seed=seed,
+        max_minutes=minutes,
+        start=None if start is None else EmotionModel.load(start),
+    )
     sys.stdout.write("  ".join(f"{name} {value:.4g}" for name, value in scores.items()) + "\n")
 
 
@@ -229,6 +240,19 @@ def features(
     sys.stdout.write(f"wrote {out / 'export'}\n")
 
 
+def average_features(students: list[Path], *, out: Path = Path("runs/features/average")) -> None:
+    """Average built-in speech features of several runs into one; it is written to OUT.
+
+    Args:
+        students: Folders that `emogene train features` wrote (RUN/export), or the shipped one.
+        out: Folder of the result.
+    """
+    from emogene.training.features import average_students
+
+    average_students(students, out)
+    sys.stdout.write(f"wrote {out}\n")
+
+
 def voice(
     source: Annotated[str, tyro.conf.Positional],
     root: Annotated[Path, tyro.conf.Positional],
@@ -266,6 +290,7 @@ SUBCOMMANDS = {
     "emotion": emotion,
     "render": render,
     "features": features,
+    "average-features": average_features,
     "voice": voice,
 }
 

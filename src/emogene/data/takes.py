@@ -108,7 +108,12 @@ def build_takes(
             continue
         rng = np.random.default_rng((config.seed, index))
         if members:
-            piece = _join([_read(clip, neutrals[speaker]) for clip in members], rng, config)
+            # A synthetic voice may have lent itself to several faces, and every clip knows its own.
+            faces = [
+                neutral_face([clip]) if clip.about.get("synthetic") else neutrals[speaker] for clip in members
+            ]
+            pieces = [_read(clip, face) for clip, face in zip(members, faces, strict=True)]
+            piece = _join(pieces, rng, config)
             if version >= config.plain_versions:
                 piece = _change(piece, rng)
         else:

@@ -78,3 +78,18 @@ ABLATION = {
     },
 }
 """EmoGene (FG 2025), Table IV, and RealTalk's dose table (ICCVW 2025)."""
+
+STUDY = {
+    name: dict(zip(("emotion", "lip_sync", "realism", "quality", "average"), values, strict=True))
+    for name, values in {
+        "EmoGene": (2.476, 2.689, 2.536, 2.625, 2.581),
+        "EAT": (2.357, 2.946, 2.435, 2.560, 2.575),
+        "GeneFace++": (2.381, 2.696, 2.417, 2.583, 2.519),
+        "Wav2Lip": (2.339, 2.946, 2.137, 2.417, 2.460),
+        "GaussianTalker": (2.310, 1.994, 2.042, 2.452, 2.200),
+        "TalkingGaussian": (2.018, 1.732, 2.018, 2.185, 1.988),
+        "SyncTalk": (1.935, 1.696, 1.935, 2.030, 1.899),
+        "ER-NeRF": (1.327, 1.244, 1.274, 1.286, 1.283),
+    }.items()
+}
+"""EmoGene (FG 2025), Table III: 20 raters."""

@@ -193,7 +193,7 @@ def _media(row: Row) -> str:
         data = base64.b64encode(row.video).decode()
         poster = f' poster="{picture}"' if picture else ""
         source = f"data:video/mp4;base64,{data}"
-        return f'<video controls playsinline preload=none{poster} src="{source}"></video>'
+        return f'<video tabindex=0 playsinline preload=none{poster} src="{source}"></video>'
     return f'<img alt="" src="{picture}">' if picture else ""
 
 

@@ -203,7 +203,12 @@ def _jobs(suite: Suite, out: Path, say: Callable[[str], None]) -> list[_Job]:
                 key = f"{name}/{video.name}" if video.stem == REAL_POSE else video.name
                 jobs.append(_Job(protocol, name, video, real.get(key, real.get(video.name))))
         if protocol != "ablation":
-            jobs += [_Job(protocol, TRUTH, video, video) for video in dict.fromkeys(real.values())]
+            # Only a reconstruction says what the truth scores against itself; elsewhere it stands alone.
+            itself = protocol == "reconstruction"
+            jobs += [
+                _Job(protocol, TRUTH, video, video if itself else None)
+                for video in dict.fromkeys(real.values())
+            ]
     return jobs
 
 

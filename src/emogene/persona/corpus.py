@@ -80,13 +80,13 @@ def build_corpus(
     Raises:
         UserError: ``out`` holds another corpus, or an engine is not installed.
     """
-    plan = CorpusPlan(seed, speakers, _chosen_engines(engines))
+    plan = CorpusPlan(seed, speakers, choose_engines(engines))
     if hours <= 0 or speakers < 1:
         raise UserError(
             f"a corpus of {hours:g} hours and {speakers} speakers is not possible; use more than 0"
         )
     out = Path(out)
-    _claim(out, plan)
+    claim_folder(out, plan.header())
     built_frames, wanted_frames, pairs = 0, round(hours * 3600 * FPS), 0
     for frames in _built_pairs(out, plan, workers):
         built_frames += frames
@@ -122,7 +122,8 @@ def pair_folder(out: Path, index: int) -> Path:
     return out / f"shard-{index // PAIRS_PER_SHARD:03d}" / f"pair-{index:06d}"
 
 
-def _chosen_engines(engines: Sequence[str] | None) -> tuple[str, ...]:
+def choose_engines(engines: Sequence[str] | None) -> tuple[str, ...]:
+    """Check the engines asked for; None: flite and espeak if installed, else the built-in voice."""
     have = available_engines()
     if engines is None:
         real = tuple(name for name in have if name != "formant")
@@ -142,20 +143,20 @@ def _chosen_engines(engines: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(engines)
 
 
-def _claim(out: Path, plan: CorpusPlan) -> None:
-    """Make sure that ``out`` is free or holds the same plan."""
+def claim_folder(out: Path, plan: dict[str, Any]) -> None:
+    """Make sure that ``out`` is free or holds a corpus of the same plan (its header)."""
     path = out / "corpus.json"
     if path.exists():
         header = read_json(path)
         check_format_version(header, CORPUS_FORMAT, path)
-        different = [key for key, value in plan.header().items() if header.get(key) != value]
+        different = [key for key, value in plan.items() if header.get(key) != value]
         if different:
             raise UserError(
                 f"{out} holds a corpus with another {', '.join(different)}; choose another folder"
             )
     elif out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and not a corpus; choose another folder")
-    write_json(path, plan.header() | {"complete": False})
+    write_json(path, plan | {"complete": False})
 
 
 def _built_pairs(out: Path, plan: CorpusPlan, workers: int) -> Iterator[int]:

@@ -125,6 +125,11 @@ class Kit:
         )
 
 
+def shipped_kits() -> tuple[str, ...]:
+    """Names of the personas whose kits come with the package."""
+    return tuple(sorted(path.parent.name for path in (Path(__file__).parent / "kits").glob("*/kit.json")))
+
+
 def shipped_kit(name: str) -> Kit:
     """Load a kit that comes with the package."""
     folder = Path(__file__).parent / "kits" / name

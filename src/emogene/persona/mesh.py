@@ -20,6 +20,8 @@ from emogene.types import FloatArray
 
 HEAD_SHARE = 0.6
 """Part of the head's rotation made at the skull joint; the rest is made at the base of the neck."""
+FRAY_MM = 8.0
+"""Strands of cut hair end within this much of the longest."""
 _RIGID = ("eyes", "teeth", "tongue", "brows", "lashes")
 # What one unit of eyeLook turns the eyeball by (a rigid fit to the unit targets), radians.
 _LOOK_SIDE_RAD, _LOOK_UP_RAD, _LOOK_DOWN_RAD = 0.264, 0.171, 0.198
@@ -29,7 +31,8 @@ _LOOK_SIDE_RAD, _LOOK_UP_RAD, _LOOK_DOWN_RAD = 0.264, 0.171, 0.198
 class SmoothPart:
     """A part ready to draw: matrix [m, n_base] and offset [m, 3] give its vertices; faces, corners' uv.
 
-    head_weight, neck_weight [m]: how far each vertex follows the head.
+    head_weight, neck_weight [m]: how far each vertex follows the head. grown [m]: 0 where hair is cut .. 1
+    ``FRAY_MM`` above.
     """
 
     matrix: sp.csr_matrix
@@ -38,6 +41,7 @@ class SmoothPart:
     face_uv: FloatArray
     head_weight: FloatArray
     neck_weight: FloatArray
+    grown: FloatArray
 
 
 class PersonaMesh:
@@ -154,16 +158,20 @@ class PersonaMesh:
         offset = matrix @ part.offset_mm
         if name in _RIGID:
             head, neck = np.ones_like(head), np.ones_like(neck)
+        grown = np.ones_like(head)
         if name == "hair":
             height = full @ self.kit.base_mm + offset
             used = np.unique(part.faces)
             if height[used, 1].min() > self.kit.joint_neck_mm[1]:
                 head = neck = np.ones_like(head)
+                if self.kit.about.get("recipe", {}).get("hair_cut_mm") is not None:
+                    end_mm = height[used, 1].min()
+                    grown = np.clip((height[:, 1] - end_mm) / FRAY_MM, 0, 1).astype(np.float32)
             else:
                 # Long hair lies on the shoulders: its ends stay there when the head turns.
                 share = (height[:, 1] - self.kit.joint_head_mm[1] + 70) / 90
                 head = neck = np.clip(share, 0, 1).astype(np.float32)
-        return SmoothPart(full, offset, faces, face_uv, head, neck)
+        return SmoothPart(full, offset, faces, face_uv, head, neck, grown)
 
     def _landmark_matrix(self) -> sp.csr_matrix:
         """[68, n_base]: landmarks on the smooth skin, each the mean of its two vertices."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from emogene.geometry.blendshapes import N_UNITS
+from emogene.geometry.blendshapes import N_UNITS, UNIT
 from emogene.io.clip import Clip, write_clip
 from emogene.io.files import atomic_folder
 from emogene.io.images import write_mask, write_rgb
@@ -47,6 +47,8 @@ STRIDE = 3
 REST_FRAMES, TAKE_FRAMES = 12 * STRIDE, 20 * STRIDE
 POSE_SD_RAD, POSE_LIMIT_RAD = np.array([0.06, 0.13, 0.045]), np.array([0.16, 0.34, 0.12])
 SHIFT_SD_MM = np.array([4.0, 3.0, 4.0])
+BLINK = np.array([0.5, 0.7, 0.9, 1.0, 0.9, 0.75, 0.55])
+"""Lids over the frames around a shut one."""
 JPEG_QUALITY = 97
 
 
@@ -154,7 +156,32 @@ def _take(index: int, seed: int) -> Script:
     offset = np.clip(rng.normal(0, POSE_SD_RAD), -POSE_LIMIT_RAD, POSE_LIMIT_RAD)
     euler = np.clip(face.head_euler_rad + offset, -1.2 * POSE_LIMIT_RAD, 1.2 * POSE_LIMIT_RAD)
     shift = face.head_translation_mm + rng.normal(0, SHIFT_SD_MM)
-    return Script(*(np.asarray(a, np.float32) for a in (face.units, euler, shift, with_neutral(weights))))
+    units = _glance(face.units, rng) if index % 4 == 1 else face.units
+    units = _blink(units, rng)
+    return Script(*(np.asarray(a, np.float32) for a in (units, euler, shift, with_neutral(weights))))
+
+
+def _blink(units: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Shut the eyes once, fully on a drawn frame: chance leaves too few pictures of shut lids."""
+    units = np.array(units)
+    middle = STRIDE * int(rng.integers(2, TAKE_FRAMES // STRIDE - 2))
+    frames = slice(middle - STRIDE, middle + STRIDE + 1)
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        units[frames, UNIT[name]] = np.maximum(units[frames, UNIT[name]], BLINK)
+    return units
+
+
+def _glance(units: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Look aside for the whole take, further than speakers usually do."""
+    units = np.array(units)
+    side, height = np.clip(rng.normal(0, (0.35, 0.30)), -0.8, 0.8)
+    out_, in_ = ("Left", "Right") if side > 0 else ("Right", "Left")
+    for name in (f"eyeLookOut{out_}", f"eyeLookIn{in_}"):
+        units[:, UNIT[name]] = np.minimum(units[:, UNIT[name]] + abs(side), 1)
+    upward = "Up" if height > 0 else "Down"
+    for name in (f"eyeLook{upward}Left", f"eyeLook{upward}Right"):
+        units[:, UNIT[name]] = np.minimum(units[:, UNIT[name]] + abs(height), 1)
+    return units
 
 
 def _babble(rng: np.random.Generator, duration_s: float) -> tuple[list[tuple[float, float, str]], FloatArray]:

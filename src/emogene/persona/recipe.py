@@ -71,6 +71,7 @@ JONAS = PersonaRecipe(
     origin={"african": 0.55, "caucasian": 0.45},
     details={"eyebrows/eyebrows-trans-up": 0.3, "mouth/mouth-angles-up": 0.1, "head/head-square": 0.2},
     hair="short04",
+    hair_strips=False,
     hair_rgb=(0.21, 0.18, 0.165),
     brow_rgb=(0.10, 0.07, 0.05),
     eyes="brownlight_eye.png",
@@ -84,8 +85,19 @@ JONAS = PersonaRecipe(
     background_rgb=(0.63, 0.60, 0.55),
     seed=2,
 )
-LENA = replace(MARA, name="lena", hair_cut_mm=4.0)
-"""Mara with her hair cut at the chin: all of it turns with the head, which is easier to learn."""
+LENA = replace(
+    MARA,
+    name="lena",
+    age={"young": 0.88, "old": 0.12},
+    hair_cut_mm=4.0,
+    hair_rgb=(0.37, 0.255, 0.175),
+    brow_rgb=(0.12, 0.065, 0.035),
+    eye_rgb=(0.72, 0.58, 0.46),
+    lip_rgb=(0.70, 0.355, 0.335),
+    clothes_rgb=(0.30, 0.33, 0.36),
+    freckles=0.3,
+)
+"""Hair cut at the chin: all of it turns with the head, which is easier to learn."""
 PERSONAS: Mapping[str, PersonaRecipe] = {recipe.name: recipe for recipe in (MARA, JONAS, LENA)}
 DEFAULT_PERSONA = MARA.name
 

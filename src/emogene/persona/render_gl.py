@@ -38,7 +38,9 @@ _PASSES = (
     (1, ("brows", "lashes", "hair")),
 )
 # Brow and lash cards are thin hairs, never quite opaque.
-_SOLIDITY = {"brows": 0.92, "lashes": 0.60}
+_SOLIDITY = {"brows": 0.92, "lashes": 0.45}
+# Depth by which the eyeball steps back (about 4 mm): a squinting lid is thinner than its mesh is exact.
+_EYES_BACK = 0.0025
 _LIPS_OPEN_MM = 16.0
 _SHADOW_SIZE, _BAKE_SIZE = 1024, 512
 
@@ -69,6 +71,7 @@ class _Buffers:
         self._gather = _face_normal_matrix(quads, m)
         self._quads = quads
         self.head = np.round(part.head_weight)[self.vertex]
+        self.grown = part.grown[self.vertex]
         self.position, self.normal, self.light = (context.buffer(reserve=n * 12) for _ in range(3))
         corner_uv = context.buffer(np.ascontiguousarray(uv[first], "f4").tobytes())
         index = context.buffer(inverse.astype("i4").tobytes())
@@ -87,7 +90,7 @@ class _Buffers:
         return np.asarray(normals, np.float32)
 
     def shade(self, occlusion: FloatArray) -> None:
-        rows = np.stack([occlusion[self.vertex], self.head, self.head], 1)
+        rows = np.stack([occlusion[self.vertex], self.head, self.grown], 1)
         self.light.write(np.ascontiguousarray(rows, "f4").tobytes())
 
 
@@ -226,6 +229,7 @@ class Renderer:
             for name in names:
                 part = self._parts[name]
                 program["kind"].value = KIND[name]
+                program["back"].value = _EYES_BACK if name == "eyes" else 0.0
                 program["gain"].value = self._gain[name]
                 program["solidity"].value = _SOLIDITY.get(name, 1.0)
                 program["tint"].value = tuple(recipe[tints[name]]) if name in tints else (0.10, 0.07, 0.05)

@@ -10,12 +10,13 @@ from __future__ import annotations
 SKIN, EYES, TEETH, TONGUE, HAIR, CLOTH = range(6)
 
 VERTEX = """#version 330
-uniform mat4 camera, light; in vec3 P; in vec3 N; in vec2 U; in vec3 A;
-out vec3 p; out vec3 n; out vec2 u; out vec3 s; out float ao; out float head;
+uniform mat4 camera, light; uniform float back; in vec3 P; in vec3 N; in vec2 U; in vec3 A;
+out vec3 p; out vec3 n; out vec2 u; out vec3 s; out float ao; out float head; out float grown;
 void main() {
-  p = P; n = N; u = U; ao = A.x; head = A.y;
+  p = P; n = N; u = U; ao = A.x; head = A.y; grown = A.z;
   s = (light * vec4(P, 1.0)).xyz * 0.5 + 0.5;
   gl_Position = camera * vec4(P, 1.0);
+  gl_Position.z += back * gl_Position.w;
 }"""
 
 DEPTH_VERTEX = """#version 330
@@ -42,7 +43,7 @@ void main() {
 FRAGMENT = """#version 330
 uniform sampler2D colour, detail; uniform sampler2DShadow shadows; uniform vec3 eye, tint;
 uniform int kind; uniform int blended; uniform float gain, solidity;
-in vec3 p; in vec3 n; in vec2 u; in vec3 s; in float ao; in float head;
+in vec3 p; in vec3 n; in vec2 u; in vec3 s; in float ao; in float head; in float grown;
 layout(location=0) out vec4 o; layout(location=1) out vec4 region;
 
 const vec3 KEY = vec3(1.0, 0.945, 0.88) * 1.60, FILL = vec3(0.84, 0.92, 1.0) * 0.62;
@@ -72,6 +73,11 @@ float lit(float nl) {
   return r / 8.0;
 }
 
+float strands(float across) {
+  float cell = floor(across), part = across - cell;
+  return mix(hash(vec2(cell, 3.0)), hash(vec2(cell + 1.0, 3.0)), part * part * (3.0 - 2.0 * part));
+}
+
 vec3 bumped(vec3 N, float h) {
   vec3 dx = dFdx(p), dy = dFdy(p), r1 = cross(dy, N), r2 = cross(N, dx);
   float det = dot(dx, r1);
@@ -87,6 +93,8 @@ void main() {
     else if (solidity < 1.0) { if (t.a < 0.05) discard; alpha = t.a; }
     else { if (t.a >= 0.75 || t.a < 0.12) discard; alpha = t.a; }
     alpha *= solidity;
+    // Cut hair ends strand by strand, not along a ruled line.
+    if (grown < 0.65 * strands(u.x * 260.0) + 0.35 * strands(u.x * 70.0)) discard;
   }
   vec3 V = normalize(eye - p), N = normalize(n);
   if (kind >= 4 && dot(N, V) < 0.0) N = -N;
@@ -95,12 +103,12 @@ void main() {
   if (kind == 0) {
     lip = clamp((1.0 - t.a) / 0.78, 0.0, 1.0);
     vec4 d = texture(detail, u * vec2(9.0, 7.0)), f = texture(detail, u * vec2(23.0, 18.0));
-    albedo *= 1.0 + 0.10 * (d.r - 0.5) + 0.05 * (f.g - 0.5);
+    albedo *= 1.0 + 0.15 * (d.r - 0.5) + 0.09 * (f.g - 0.5);
     albedo *= vec3(1.0) + (d.b - 0.5) * vec3(0.05, -0.05, -0.05);
-    rough = mix(0.47 + 0.14 * (d.r - 0.5), 0.36, lip);
-    spec = mix(0.028, 0.032, lip);
+    rough = mix(0.52 + 0.16 * (d.r - 0.5), 0.36, lip);
+    spec = mix(0.023, 0.032, lip);
     wrap = vec3(0.42, 0.20, 0.13);
-    N = normalize(mix(N, bumped(N, (f.a + 0.6 * d.a) * 0.0035), 0.60 - 0.35 * lip));
+    N = normalize(mix(N, bumped(N, (f.a + 0.6 * d.a) * 0.0050), 0.60 - 0.35 * lip));
   }
   float luma = dot(albedo, LUMA);
   if (kind == 1) {
@@ -122,6 +130,7 @@ void main() {
     // Pictures of hair give its structure, the recipe its colour.
     rough = 0.5; spec = 0.02; wrap = vec3(0.25);
     albedo = linear(tint) * mix(0.36, 1.0, smoothstep(0.0, 1.0, luma * gain)) * 1.05;
+    if (solidity == 1.0) albedo *= 0.62 + 0.42 * strands(u.x * 190.0) + 0.36 * strands(u.x * 47.0);
   }
   if (kind == 5) {
     rough = 0.9; spec = 0.006; wrap = vec3(0.08);
@@ -163,7 +172,7 @@ void main() {
     float th = dot(strand, H), tb = dot(strand, HB);
     float shine = pow(sqrt(max(1.0 - th * th, 0.0)), 90.0), glow = pow(sqrt(max(1.0 - tb * tb, 0.0)), 24.0);
     vec3 gloss = KEY * shine * shadow * max(nl + 0.25, 0.0) * 0.10 + RIM * glow * nr * 0.10;
-    c += (solidity < 1.0 ? 0.15 : 1.0) * gloss * mix(linear(tint), vec3(1.0), 0.35) * ao;
+    c += (solidity < 1.0 ? 0.04 : 1.0) * gloss * mix(linear(tint), vec3(1.0), 0.35) * ao;
   }
   if (kind == 1 && t.a < 0.5) {
     // The cornea: only its reflections, over the iris that is drawn already.

@@ -78,8 +78,8 @@ class NativeComposer:
         """Fill ``out`` [rows, columns, stride], from one pixel inside on, with the 18 channels of a frame."""
         height, width = self._size
         tensors = {
-            "channels": head.channels,
-            "opacity": head.opacity,
+            "channels": head.channels.contiguous(),
+            "opacity": head.opacity.contiguous(),
             "plane": self._plane,
             "knots": bend.knots.contiguous(),
             "shoulders": bend.shoulders.contiguous(),

@@ -123,7 +123,7 @@ class Portrait:
         with self.pictures(size, quality, background=background) as pictures:
             if len(motion) != len(pose):
                 raise ValueError(f"motion has {len(motion)} frames, pose {len(pose)}")
-            for _ in pictures.ask(motion, pose, history, shoulders):
+            for _ in pictures.batches(motion, pose, history, shoulders):
                 while len(pictures) > BATCH:
                     yield pictures.take()
             while len(pictures):
@@ -201,8 +201,15 @@ class Pictures:
 
     def ask(
         self, motion: Motion, pose: HeadPose, history: int = 0, shoulders: FloatArray | None = None
+    ) -> None:
+        """Have frames drawn; options as for ``Portrait.render``."""
+        for _ in self.batches(motion, pose, history, shoulders):
+            pass
+
+    def batches(
+        self, motion: Motion, pose: HeadPose, history: int = 0, shoulders: FloatArray | None = None
     ) -> Iterator[None]:
-        """Hand frames over in batches, one per step; options as for ``Portrait.render``."""
+        """The same a few frames per step, so that a long motion need not wait as pictures."""
         model = self._portrait.model
         offsets = windows(torch.from_numpy(motion.landmarks_cano) - model.neutral)
         eyes = torch.from_numpy(motion.eyes)

@@ -84,8 +84,11 @@ def train_emotion(
     steps: int | None = None,
     seed: int = 0,
     max_minutes: float = 0.0,
+    start: EmotionModel | None = None,
 ) -> dict[str, float]:
     """Train on the pairs below ``data``; resumes; leaves the model in ``run_dir/model``.
+
+    ``start``: a model of the same recipe to go on from, with a third of the learning rate.
 
     Returns:
         Losses and held-out scores: ``error_ratio`` is the squared error over that of changing nothing.
@@ -93,11 +96,20 @@ def train_emotion(
     if recipe not in RECIPES:
         raise UserError(f"unknown recipe {recipe!r} of emotion; choose one of {', '.join(RECIPES)}")
     config = RECIPES[recipe]()
-    loop = replace(config.loop, seed=seed, max_minutes=max_minutes, steps=steps or config.loop.steps)
+    rate = config.loop.learning_rate / (1 if start is None else 3)
+    loop = replace(
+        config.loop,
+        seed=seed,
+        max_minutes=max_minutes,
+        steps=steps or config.loop.steps,
+        learning_rate=rate,
+    )
     config = replace(config, loop=loop)
     training, held = split_pairs(read_pairs(data))
     torch.manual_seed(seed)
     network = build(config.model)
+    if start is not None:
+        network.load_state_dict(start.network.state_dict())
     network.head_style.copy_(torch.from_numpy(head_style_table(training)))
     network.gaze.copy_(torch.from_numpy(gaze_table(training)))
     if isinstance(network, EmotionNet):

@@ -22,7 +22,7 @@ from torch.nn import functional
 from emogene.errors import UserError
 from emogene.features import student
 from emogene.features.extractor import HOP
-from emogene.features.student import StudentConfig, StudentNet, save_student
+from emogene.features.student import StudentConfig, StudentNet, load_student, save_student
 from emogene.features.whisper import (
     WhisperEncoder,
     WhisperFeatures,
@@ -134,6 +134,20 @@ def train_features(
     scores = train(run_dir, net, step, plan.loop, hooks)
     save_student(net, run_dir / "export")
     return scores
+
+
+def average_students(folders: Sequence[Path], out: Path) -> None:
+    """Write the mean of the weights of students that began at the same start (Wortsman et al. 2022).
+
+    A short run stays near what Whisper's own blocks know of phones in any voice, a long one knows noise and
+    rooms; their mean keeps both.
+    """
+    nets = [load_student(folder).net for folder in folders]
+    if len({net.config for net in nets}) != 1:
+        raise UserError("only students of one size can be averaged; give at least one folder, all alike")
+    states = [net.state_dict() for net in nets]
+    nets[0].load_state_dict({name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]})
+    save_student(nets[0], out)
 
 
 def losses(net: StudentNet, sound: Tensor, target: Tensor, cosine: float) -> dict[str, Tensor]:

@@ -45,7 +45,7 @@ class RenderRecipe:
     decoder_rate: float = 1e-3
     detail_rate: float = 3e-4
     joint_share: float = 0.1
-    """Rates of field and torso in the joint stage, relative to learning alone: its steps see two patches, and
+    """Rates of networks and torso in the joint stage, relative to learning alone: its steps see two patches, and
     at full rate their noise undoes what whole batches taught (31 -> 28 dB)."""
     latent_drop: float = 0.5
     """Share of patches rendered with mean latents, as they are after training."""

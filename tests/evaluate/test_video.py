@@ -1,0 +1,111 @@
+"""Bad input: what can be measured is measured, the rest is named, and how files were aligned is reported."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emogene.assets import fetch, is_present
+from emogene.capture.canonical import CanonicalFace
+from emogene.errors import MediaError, UserError
+from emogene.evaluate.compare import in_parallel
+from emogene.evaluate.nets.weights import MetricWeights
+from emogene.evaluate.sound import sync_metrics
+from emogene.evaluate.video import VideoReport, evaluate_video
+from emogene.io.audio import write_wav
+from emogene.io.video import VideoWriter
+from emogene.types import Audio
+
+needs_tracker = pytest.mark.skipif(
+    not is_present("face-landmarker"), reason="the face landmarker was not fetched"
+)
+
+
+def write(path: Path, size: tuple[int, int], count: int, fps: int = 25, level: int = 0) -> Path:
+    rng = np.random.default_rng(1)
+    coarse = np.random.default_rng(0).integers(60, 190, (8, 8, 3)).astype(np.int16)
+    picture = coarse.repeat(size[1] // 8, 0).repeat(size[0] // 8, 1)
+    with VideoWriter(path, size, fps, crf=1) as writer:
+        for _ in range(count):
+            noise = rng.integers(-level, level + 1, picture.shape)
+            writer.write((picture + noise).astype(np.uint8))
+    return path
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has the face tracker and no other net, and cannot fetch any."""
+    tracker = fetch("face-landmarker")
+    monkeypatch.setenv("EMOGENE_ASSETS", str(tracker.parent))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_INDEX_URL", "file:///nowhere")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+
+
+@needs_tracker
+def test_other_length_size_and_rate_are_aligned_and_reported(tmp_path: Path, offline: None) -> None:
+    real = write(tmp_path / "real.mp4", (64, 64), 20)
+    made = write(tmp_path / "made.mp4", (96, 96), 36, fps=30, level=6)
+    report = evaluate_video(made, reference=real)
+    aligned = report.aligned
+    assert (aligned["frames"], aligned["reference_frames"], aligned["compared_frames"]) == (30, 20, 20)
+    assert aligned["frames_cut_off"] == 10 and aligned["resized"]
+    assert (aligned["fps"], aligned["reference_fps"]) == (30, 25)
+    assert aligned["frames_without_face"] == 30 and "no face" in report.missing["faces"]
+    assert 20 < report.metrics["psnr"] < 60 and report.metrics["flicker_excess"] > 0.5
+    # The nets are not there: named, with what to do; pictures are measured all the same.
+    for name in ("perceptual_efflite0", "fd_efflite0"):
+        assert "efficientnet-lite0" in report.missing[name]
+    for name in ("lpips", "fid", "fvd", "lse"):
+        assert "--weights" in report.missing[name]
+
+
+@needs_tracker
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("not a video")
+    with pytest.raises(MediaError, match="not a sound or video file"):
+        evaluate_video(tmp_path / "a.mp4")
+    with pytest.raises(MediaError, match="does not exist"):
+        evaluate_video(tmp_path / "b.mp4")
+    with pytest.raises(UserError, match="--weights"):
+        MetricWeights(tmp_path / "none")
+
+
+def face(count: int) -> CanonicalFace:
+    mesh = np.random.default_rng(0).normal(0, 0.01, (count, 478, 3)).astype(np.float32)
+    one = np.ones(count, np.float32)
+    rotation = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
+    return CanonicalFace(mesh, np.zeros((68, 3), np.float32), rotation, one, np.zeros((count, 3), np.float32))
+
+
+def test_silence_gives_the_length_and_no_sync(tmp_path: Path) -> None:
+    write_wav(tmp_path / "silence.wav", Audio(np.zeros(32_000, np.float32)))
+    assert sync_metrics(tmp_path / "silence.wav", face(60)) == {"av_length_difference_s": pytest.approx(0.4)}
+
+
+def test_sound_is_judged_in_pieces_of_any_number(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = (rng.normal(size=33 * 16_000) * np.repeat(rng.uniform(0, 0.3, 330), 1600)).astype(np.float32)
+    write_wav(tmp_path / "a.wav", Audio(noise))
+    found = sync_metrics(tmp_path / "a.wav", face(33 * 25))
+    assert found["av_length_difference_s"] == pytest.approx(0, abs=0.01)
+    # Noise and a trembling face have nothing to do with each other.
+    assert found["sync_confidence"] < 0.15 and 0.5 < found["sync_distance"] < 1.5
+
+
+def test_numbers_that_json_does_not_know_become_words() -> None:
+    report = VideoReport({"psnr": float("inf"), "csim": float("nan"), "ssim": 0.9})
+    assert report.plain()["metrics"] == {"psnr": "inf", "csim": None, "ssim": 0.9}
+
+
+def test_parallel_work_keeps_order_and_stays_a_few_items_ahead() -> None:
+    taken = []
+
+    def numbers():  # type: ignore[no-untyped-def]
+        for number in range(200):
+            taken.append(number)
+            yield number
+
+    results = in_parallel(lambda number: number * number, numbers())
+    assert next(results) == 0 and len(taken) < 120
+    assert list(results) == [number * number for number in range(1, 200)]
