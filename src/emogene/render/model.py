@@ -75,6 +75,7 @@ class PortraitModel(nn.Module):
     pose_spread: Tensor
     neutral: Tensor
     torso_top: Tensor
+    lip_gain: Tensor
 
     def __init__(self, config: PortraitConfig, neutral_cano: FloatArray, n_frames: int = 0) -> None:
         """Make an untrained model.
@@ -95,6 +96,8 @@ class PortraitModel(nn.Module):
         self.register_buffer("pose_spread", torch.ones(6))
         # Share of the picture's height above which there never is any torso: nothing to compute there.
         self.register_buffer("torso_top", torch.zeros(1))
+        # How much farther lips must be asked to open than they shall be seen to (``lips.opened``).
+        self.register_buffer("lip_gain", torch.ones(1))
         self.register_buffer("neutral", torch.from_numpy(np.array(neutral_cano, np.float32)))
         self.warp = Warp(neutral_cano, config.box, config.warp)
 

@@ -32,6 +32,7 @@ from emogene.io.tensors import load_arrays
 from emogene.render.canvas import Canvas
 from emogene.render.code import windows
 from emogene.render.inference import Drawer, Look, PixelGrid, looks
+from emogene.render.lips import opened
 from emogene.render.model import PortraitConfig, PortraitModel
 from emogene.types import ByteArray, Camera, FloatArray, HeadPose, Motion
 
@@ -211,7 +212,8 @@ class Pictures:
     ) -> Iterator[None]:
         """The same a few frames per step, so that a long motion need not wait as pictures."""
         model = self._portrait.model
-        offsets = windows(torch.from_numpy(motion.landmarks_cano) - model.neutral)
+        asked = torch.from_numpy(motion.landmarks_cano) - model.neutral
+        offsets = windows(opened(asked, model.neutral, float(model.lip_gain)))
         eyes = torch.from_numpy(motion.eyes)
         for start in range(history, len(motion), BATCH):
             part = slice(start, start + BATCH)

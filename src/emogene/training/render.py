@@ -113,6 +113,10 @@ def train_portrait(
     trainer.join(out / "joint", out / "preview.png", report)
     trainer.settle()
     portrait = trainer.portrait()
+    if recipe.fit_lips:
+        from emogene.training.render_lips import fit_lip_gain
+
+        fit_lip_gain(portrait, frames)
     with atomic_folder(out / "portrait") as folder:
         portrait.save(folder)
     return portrait

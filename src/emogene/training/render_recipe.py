@@ -49,6 +49,8 @@ class RenderRecipe:
     at full rate their noise undoes what whole batches taught (31 -> 28 dB)."""
     latent_drop: float = 0.5
     """Share of patches rendered with mean latents, as they are after training."""
+    fit_lips: bool = True
+    """Measure, after training, how far lips open, and ask for what is missing."""
     head: FieldConfig = field(default_factory=FieldConfig)
     torso: TorsoConfig = field(default_factory=TorsoConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -71,6 +73,7 @@ def tiny() -> RenderRecipe:
         step=1 / 32,
         critic_start=0.5,
         perceptual_weight=0.0,
+        fit_lips=False,
         head=FieldConfig(levels=6, log2_table=11, finest=64, hidden=32, occupancy=32),
         torso=TorsoConfig(plane=64, knots=6, hidden=24),
         decoder=DecoderConfig(width=24, depth=2),
