@@ -56,8 +56,8 @@ class Style:
 class Session:
     """One avatar speaking: push audio in pieces of any size, iterate to take the frames that are ready.
 
-    Frames are rgba with straight alpha, or rgb where a ``background`` [size, size, 3] is given; with ``planes``
-    they are what a video encoder takes (``render.canvas.Canvas``).
+    Frames are rgba with straight alpha, or rgb where a ``background`` [size, size, 3] is given; with
+    ``planes`` they are what a video encoder takes (``render.canvas.Canvas``).
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class Session:
         return Motion(neutral_face + offsets, eyes), pose
 
     def _ask(self, first: int, last: int) -> None:
-        """Have frames [first, last) drawn; the renderer's landmark window reaches back into the last block."""
+        """Have frames [first, last) drawn; the landmark window reaches back into the last block."""
         motion, pose = self._move(first, last)
         past = 0 if self._seen is None else len(self._seen[0])
         if self._seen is not None:

@@ -139,6 +139,22 @@ def test_writer_takes_sound_from_a_file_and_is_deterministic(tmp_path: Path) -> 
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
 
 
+def test_planes_are_written_as_they_are(tmp_path: Path) -> None:
+    rgb = np.full((48, 64, 3), (200, 90, 30), np.uint8)
+    planes = np.concatenate([np.full((48, 64), 110), np.full((12, 64), 91), np.full((12, 64), 179)])
+    with (
+        VideoWriter(tmp_path / "rgb.mp4", (64, 48)) as one,
+        VideoWriter(tmp_path / "planes.mp4", (64, 48)) as two,
+    ):
+        for _ in range(3):
+            one.write(rgb)
+            two.write_planes(planes.astype(np.uint8))
+        with pytest.raises(ValueError, match="planes must be"):
+            two.write_planes(rgb)
+    images = [next(read_video(tmp_path / name)[1])[1].astype(int) for name in ("rgb.mp4", "planes.mp4")]
+    assert np.abs(images[0] - images[1]).max() <= 6 and np.abs(images[1] - rgb).mean() <= 3
+
+
 def test_nothing_is_left_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(KeyError), VideoWriter(tmp_path / "a.mp4", (64, 48)) as writer:
         writer.write(numbered(0))

@@ -7,14 +7,20 @@ import numpy as np
 import pytest
 
 from emogene.errors import AssetError, FormatError, UserError
-from emogene.geometry.blendshapes import N_UNITS, units_row
+from emogene.geometry.blendshapes import N_UNITS, UNIT, units_row
 from emogene.geometry.landmarks import INNER_LIP, MIRROR, eye_opening, lip_opening
 from emogene.io.clip import MASK_BACKGROUND, MASK_HEAD, MASK_TORSO, open_clip
 from emogene.io.images import read_mask, read_rgb
 from emogene.persona.kit import Kit, shipped_kit
 from emogene.persona.mesh import PersonaMesh, settle_lids
 from emogene.persona.parts import _faces
-from emogene.persona.portrait_clip import REST_FRAMES, STRIDE, build_portrait_clip, write_script
+from emogene.persona.portrait_clip import (
+    REST_FRAMES,
+    STRIDE,
+    TAKE_FRAMES,
+    build_portrait_clip,
+    write_script,
+)
 from emogene.persona.recipe import PERSONAS, persona_recipe
 from emogene.persona.render_gl import Renderer, Studio
 from emogene.persona.sources import Sources
@@ -99,6 +105,11 @@ class TestMesh:
         assert np.isclose(left, 1) and np.isclose(right, 1) and yaw > 0.1 and pitch > 0.05
         settled = settle_lids(units_row({"eyeBlink": 1.0, "cheekSquint": 1.0}))
         assert np.allclose(settled, units_row({"eyeBlink": 1.0}))
+        squeezed = settle_lids(units_row({"cheekSquint": 0.6, "eyeSquint": 0.5, "noseSneer": 1.0}))
+        raised = squeezed[UNIT["cheekSquintLeft"]] + squeezed[UNIT["eyeSquintLeft"]]
+        assert 0.5 < raised < 0.85 and squeezed[UNIT["noseSneerLeft"]] == 1, "the lower lid has a limit"
+        smile = units_row({"cheekSquint": 0.4, "eyeSquint": 0.2})
+        assert np.allclose(settle_lids(smile), smile)
 
 
 class TestKit:
@@ -186,6 +197,11 @@ class TestPortraitClip:
         script = write_script(2700, 0)
         assert (script.emotion.max(0) > 0.85).all()
         assert np.abs(script.head_euler_rad).max() < 0.45
+
+    def test_every_take_shuts_the_eyes_on_a_drawn_frame(self) -> None:
+        script = write_script(REST_FRAMES + 3 * TAKE_FRAMES, 1)
+        blinks = script.units[REST_FRAMES:, UNIT["eyeBlinkLeft"]].reshape(3, TAKE_FRAMES)[:, ::STRIDE]
+        assert (blinks.max(1) >= 0.999).all() and ((blinks > 0.3) & (blinks < 0.8)).any(1).all()
 
     def test_clip_folder(self, renderer: Renderer, tmp_path: Path) -> None:
         kit, studio = renderer.mesh.kit, Studio(size_px=64, supersample=1)

@@ -35,16 +35,24 @@ def render(
     result: dict[str, Any] = {"machine": speed.machine(), "field": speed.field_speed(rounds=rounds)}
     portrait = _portrait(avatar)
     if portrait is not None:
+        result["trained field"] = speed.field_speed(rounds=rounds, portrait=portrait)
         result["frames"] = speed.frame_speed(portrait, size, quality)
     _report(result, json, out)
 
 
 def train(
-    *, rays: int = 4096, rounds: int = 5, threads: int = 0, json: bool = False, out: Path | None = None
+    *,
+    avatar: str | None = None,
+    rays: int = 4096,
+    rounds: int = 5,
+    threads: int = 0,
+    json: bool = False,
+    out: Path | None = None,
 ) -> None:
     """Time one training step of the head field against its torch twin.
 
     Args:
+        avatar: Avatar whose trained field is asked (default: a synthetic one with more samples per ray).
         rays: Rays per step.
         rounds: Repetitions; the median counts.
         threads: CPU threads; 0: all cores.
@@ -54,7 +62,9 @@ def train(
     from emogene.evaluate import speed
 
     _use_threads(threads)
-    _report({"machine": speed.machine(), "training": speed.training_speed(rays, rounds)}, json, out)
+    portrait = None if avatar is None else _portrait(avatar)
+    training = speed.training_speed(rays, rounds, portrait=portrait)
+    _report({"machine": speed.machine(), "training": training}, json, out)
 
 
 SUBCOMMANDS = {"render": render, "train": train}

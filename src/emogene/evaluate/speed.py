@@ -7,11 +7,12 @@ measured (a noisy shell that covers a third of the picture, about as many sample
 
 from __future__ import annotations
 
+import copy
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor
 from emogene.render import backend
 from emogene.render.field import FieldConfig, HeadField
 from emogene.render.fused import FieldTrainer, RayBatch
+from emogene.render.march import march
 from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, image_rays
 from emogene.types import Camera, HeadPose, Motion
@@ -89,11 +91,21 @@ def front_view(size: int, box: HeadBox) -> tuple[Tensor, Tensor]:
     return image_rays(Camera(size * 1.8, size / 2, size / 2, size, size), pose, box)
 
 
-def field_speed(size: int = 128, step: float = 1 / 64, rounds: int = 7, seed: int = 0) -> dict[str, Any]:
-    """The head field alone, native against torch, one image per call."""
-    field = synthetic_field(seed)
-    origin, directions = front_view(size, HeadBox())
+def field_speed(
+    size: int = 128,
+    step: float = 1 / 64,
+    rounds: int = 7,
+    seed: int = 0,
+    portrait: Portrait | None = None,
+) -> dict[str, Any]:
+    """The head field alone, native against torch, one image per call; a portrait's own with its own step."""
     generator = torch.Generator().manual_seed(seed)
+    if portrait is None:
+        field, (origin, directions) = synthetic_field(seed), front_view(size, HeadBox())
+    else:
+        config, pose = portrait.model.config, portrait.model.rest_pose.numpy()
+        field, step = portrait.model.head, config.step
+        origin, directions = image_rays(config.camera.resized(size, size), pose, config.box)
     code = 0.3 * torch.randn(field.config.code, generator=generator)
     warp = 0.01 * torch.randn(24, 24, 24, 3, generator=generator)
 
@@ -105,18 +117,27 @@ def field_speed(size: int = 128, step: float = 1 / 64, rounds: int = 7, seed: in
         return call
 
     sides = ("native", "torch") if backend.kernels() else ("torch",)
-    return {
-        "size_px": size,
-        "step": step,
-        **_compared(interleaved({name: render(name) for name in sides}, rounds)),
-    }
+    timings = interleaved({name: render(name) for name in sides}, rounds)
+    field.backend = "auto"
+    return {"size_px": size, "step": step, **_compared(timings)}
 
 
-def training_speed(rays: int = 4096, rounds: int = 5, seed: int = 0) -> dict[str, Any]:
-    """One optimizer step of the head field on random rays of eight frames, native against torch."""
-    origin, directions = front_view(128, HeadBox())
+def training_speed(
+    rays: int = 4096, rounds: int = 5, seed: int = 0, portrait: Portrait | None = None
+) -> dict[str, Any]:
+    """One optimizer step of the head field on random rays of eight frames, native against torch.
+
+    With a portrait its trained field and occupancy are asked, by rays through pixels of its full picture in
+    which there is some head; else the synthetic field.
+    """
     generator = torch.Generator().manual_seed(seed)
-    field = synthetic_field(seed)
+    if portrait is None:
+        field = synthetic_field(seed)
+        origin, directions = front_view(128, HeadBox())
+    else:
+        field, camera = portrait.model.head, portrait.model.config.camera
+        pose, box = portrait.model.rest_pose.numpy(), portrait.model.config.box
+        origin, directions = image_rays(camera.resized(256, 256), pose, box)
     opacity = field.render_image(origin, directions, torch.zeros(field.config.code)).opacity.reshape(-1)
     hit = (opacity > 0.01).nonzero()[:, 0]
     chosen = hit[torch.randint(0, len(hit), (rays,), generator=generator)]
@@ -133,48 +154,69 @@ def training_speed(rays: int = 4096, rounds: int = 5, seed: int = 0) -> dict[str
     warps = 0.01 * torch.randn(8, 24, 24, 24, 3, generator=generator)
 
     def trained(name: str) -> Callable[[], object]:
-        own = synthetic_field(seed)
-        own.backend = name
+        own = copy.deepcopy(field)
+        own.backend, own.native_memory = name, None
         trainer = FieldTrainer(own)
-        return lambda: trainer.step(batch, codes, warps, rate=1e-3)
+        return lambda: trainer.step(batch, codes, warps, rate=1e-6)
 
     sides = ("native", "torch") if backend.kernels() else ("torch",)
     result = _compared(interleaved({name: trained(name) for name in sides}, rounds))
     for name in sides:
         result[f"{name}_rays_per_s"] = round(1e3 * rays / result[f"{name}_wall_ms"])
-    return {"rays": rays, "step": 1 / 96, **result}
+        result[f"{name}_rays_per_cpu_s"] = round(1e3 * rays / result[f"{name}_cpu_ms"])
+    return {"rays": rays, "step": 1 / 96, "samples_per_ray": _samples_per_ray(field, batch, warps), **result}
+
+
+def _samples_per_ray(field: HeadField, batch: RayBatch, warps: Tensor) -> float:
+    """Mean number of samples that a training step asks the field for."""
+    total = 0
+    for frame, warp in enumerate(warps):
+        own = batch.frames == frame
+        assert batch.jitter is not None
+        rays = (batch.rays_o[own], batch.rays_d[own], batch.jitter[own])
+        total += len(march(*rays, 1 / 96, field.occupancy, warp).ray)
+    return round(total / len(batch.rays_o), 1)
 
 
 def frame_speed(
-    portrait: Portrait, size: int = 512, quality: str = "standard", frames: int = 48
+    portrait: Portrait, size: int = 512, quality: str = "standard", frames: int = 48, rounds: int = 3
 ) -> dict[str, Any]:
-    """Whole frames to uint8 rgb: head, torso, decoder and background; the first batch is warm-up."""
+    """A stream of whole frames to uint8 rgb: head, torso, decoder and background; medians over ``rounds``.
+
+    ``fps`` is by the clock; ``fps_of_idle_cores`` what the CPU time would allow on as many free cores.
+    """
+    motion, pose = _swaying(portrait, frames)
+    background = np.full((size, size, 3), 127, np.uint8)
+    rates, cpu_ms = [], []
+    for _ in range(rounds):
+        with portrait.pictures(size, quality, background=background) as pictures:
+            pictures.ask(motion[:8], pose[:8])
+            while len(pictures):
+                pictures.take()
+            wall, cpu = time.perf_counter(), time.process_time()
+            pictures.ask(motion, pose)
+            while len(pictures):
+                pictures.take()
+            rates.append(frames / (time.perf_counter() - wall))
+            cpu_ms.append(1e3 * (time.process_time() - cpu) / frames)
+    cpu = statistics.median(cpu_ms)
+    return {
+        "size_px": size,
+        "quality": quality,
+        "fps": round(statistics.median(rates), 1),
+        "cpu_ms": round(cpu, 2),
+        "fps_of_idle_cores": round(1e3 * torch.get_num_threads() / cpu, 1),
+    }
+
+
+def _swaying(portrait: Portrait, frames: int) -> tuple[Motion, HeadPose]:
     neutral = portrait.model.neutral.numpy()
     sway = np.sin(np.arange(frames) / 7)[:, None, None].astype(np.float32)
     motion = Motion(
         neutral + 0.01 * sway * np.ones_like(neutral),
         np.tile(np.array([1, 1, 0, 0], np.float32), (frames, 1)),
     )
-    pose = HeadPose(np.repeat(portrait.model.rest_pose.numpy()[None], frames, axis=0))
-    background = np.full((size, size, 3), 127, np.uint8)
-    pictures: Iterator[Any] = portrait.render(motion, pose, size, quality, background=background)
-    times = []
-    last, cpu = time.perf_counter(), time.process_time()
-    for index, _ in enumerate(pictures):
-        now = time.perf_counter()
-        if index == 8:
-            cpu = time.process_time()
-        if index > 8:
-            times.append(now - last)
-        last = now
-    mean = sum(times) / len(times)
-    return {
-        "size_px": size,
-        "quality": quality,
-        "median_ms": round(1e3 * statistics.median(times), 2),
-        "cpu_ms": round(1e3 * (time.process_time() - cpu) / len(times), 2),
-        "fps": round(1 / mean, 1),
-    }
+    return motion, HeadPose(np.repeat(portrait.model.rest_pose.numpy()[None], frames, axis=0))
 
 
 def _compared(timings: dict[str, Timing]) -> dict[str, Any]:

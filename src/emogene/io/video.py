@@ -239,11 +239,25 @@ class VideoWriter:
         if image.shape != wanted or image.dtype != np.uint8:
             raise ValueError(f"image must be uint8 {wanted}, not {image.dtype} {image.shape}")
         layout = "rgba" if self._channels == 4 else "rgb24"
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=layout).reformat(
-            format=self._coding.pixel_format,
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
+        self._append(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=layout).reformat(
+                format=self._coding.pixel_format,
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+            )
         )
+
+    def write_planes(self, planes: ByteArray) -> None:
+        """Append a picture as the encoder takes it: uint8 [3 H / 2, W], Y, U, V of BT.709, limited range."""
+        import av
+
+        width, height = self.size
+        wanted = (height * 3 // 2, width)
+        if planes.shape != wanted or planes.dtype != np.uint8 or self._coding.pixel_format != "yuv420p":
+            raise ValueError(f"planes must be uint8 {wanted} for yuv420p, not {planes.dtype} {planes.shape}")
+        self._append(av.VideoFrame.from_ndarray(np.ascontiguousarray(planes), format="yuv420p"))
+
+    def _append(self, frame: Any) -> None:
         frame.pts = self._n_frames
         frame.time_base = Fraction(1, self.fps)
         self._n_frames += 1

@@ -26,7 +26,7 @@ from emogene.geometry.landmarks import MESH_FROM_LANDMARK, eye_opening, lip_open
 from emogene.io.clip import Clip, open_clip
 from emogene.io.images import read_rgb
 from emogene.io.video import read_video
-from emogene.types import EMOTIONS, N_EMOTIONS, NEUTRAL, ByteArray, FloatArray
+from emogene.types import EMOTIONS, FPS, N_EMOTIONS, NEUTRAL, ByteArray, FloatArray
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,8 @@ def check_clip(clip: Clip, judge: ExpressionJudge, every: int = 1) -> tuple[Agre
     """Agreement of every ``every``-th picture, and how its takes were named [8, 8] (rows: the truth)."""
     indices = np.flatnonzero(clip.valid)[::every]
     pictures = [np.ascontiguousarray(read_rgb(clip.frame_path(int(index)))) for index in indices]
-    track = track_frames(pictures)
+    # The tracker smooths over time: it must know how far apart the pictures are.
+    track = track_frames(pictures, fps=FPS / float(np.median(np.diff(indices))))
     scores = judged(judge, pictures, track)
     table = np.zeros((N_EMOTIONS, N_EMOTIONS), np.float32)
     for frames, truth in takes_of(clip.arrays["emotion"]):
@@ -107,7 +108,7 @@ def check_clip(clip: Clip, judge: ExpressionJudge, every: int = 1) -> tuple[Agre
 def check_video(path: Path, truth: int, judge: ExpressionJudge, every: int = 5) -> FloatArray:
     """How an acted video was named, [8, 8] with one count."""
     pictures = [picture for number, (_, picture) in enumerate(read_video(path)[1]) if number % every == 0]
-    track = track_frames(pictures)
+    track = track_frames(pictures, fps=FPS / every)
     table = np.zeros((N_EMOTIONS, N_EMOTIONS), np.float32)
     table[truth, judged(judge, pictures, track)[track.valid].mean(0).argmax()] = 1
     return table

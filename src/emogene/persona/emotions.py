@@ -17,13 +17,13 @@ LEVEL_DOSE = {1: 0.4, 2: 0.7, 3: 1.0}
 _RECIPES = {
     "neutral": {},
     "happy": {
-        "mouthSmile": 0.88, "cheekSquint": 0.70, "eyeSquint": 0.25, "mouthUpperUp": 0.05, "browOuterUp": 0.30,
-        "browInnerUp": 0.25, "mouthDimple": 0.10,
+        "mouthSmile": 1.0, "cheekSquint": 0.70, "eyeSquint": 0.25, "mouthUpperUp": 0.15, "browOuterUp": 0.25,
+        "browInnerUp": 0.10, "mouthDimple": 0.15,
     },
     "angry": {
-        "browDown": 1.0, "noseSneer": 0.45, "eyeSquint": 0.45, "eyeWide": 0.25, "mouthFrown": 0.40,
-        "mouthPress": 0.25, "mouthLowerDown": 0.22, "mouthUpperUp": 0.15, "jawForward": 0.25,
-        "mouthShrugLower": 0.15,
+        "browDown": 1.0, "noseSneer": 0.60, "eyeSquint": 0.55, "eyeWide": 0.30, "mouthFrown": 0.50,
+        "mouthPress": 0.20, "mouthLowerDown": 0.45, "mouthUpperUp": 0.35, "jawForward": 0.30,
+        "mouthShrugLower": 0.20,
     },
     "contempt": {
         "mouthSmileRight": 0.45, "mouthDimpleRight": 0.75, "mouthUpperUpRight": 0.2, "cheekSquintRight": 0.35,
@@ -31,12 +31,13 @@ _RECIPES = {
         "mouthPressLeft": 0.3,
     },
     "disgust": {
-        "noseSneer": 0.95, "mouthUpperUp": 0.55, "browDown": 0.6, "cheekSquint": 0.5, "eyeSquint": 0.5,
-        "mouthFrown": 0.40, "mouthShrugLower": 0.35, "mouthLowerDown": 0.15,
+        # Little brow: with lowered brows it is taken for anger.
+        "noseSneer": 1.0, "mouthUpperUp": 0.80, "browDown": 0.30, "cheekSquint": 0.6, "eyeSquint": 0.55,
+        "mouthFrown": 0.45, "mouthShrugLower": 0.40, "mouthLowerDown": 0.15,
     },
     "fear": {
-        "browInnerUp": 0.9, "browOuterUp": 0.45, "browDown": 0.25, "eyeWide": 0.9, "mouthStretch": 0.60,
-        "mouthFrown": 0.20, "jawOpen": 0.05, "mouthLowerDown": 0.2,
+        "browInnerUp": 1.0, "browOuterUp": 0.35, "browDown": 0.30, "eyeWide": 1.0, "mouthStretch": 0.90,
+        "mouthFrown": 0.35, "jawOpen": 0.07, "mouthLowerDown": 0.35,
     },
     "sad": {
         "browInnerUp": 0.95, "browDown": 0.2, "mouthFrown": 0.80, "mouthShrugLower": 0.45, "eyeBlink": 0.20,

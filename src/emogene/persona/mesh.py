@@ -22,6 +22,8 @@ HEAD_SHARE = 0.6
 """Part of the head's rotation made at the skull joint; the rest is made at the base of the neck."""
 FRAY_MM = 8.0
 """Strands of cut hair end within this much of the longest."""
+LOWER_LID_LIMIT, SNEER_RAISES = 0.85, 0.5
+"""Sum of cheekSquint, eyeSquint and this share of noseSneer at which the lower lid stops rising."""
 _RIGID = ("eyes", "teeth", "tongue", "brows", "lashes")
 # What one unit of eyeLook turns the eyeball by (a rigid fit to the unit targets), radians.
 _LOOK_SIDE_RAD, _LOOK_UP_RAD, _LOOK_DOWN_RAD = 0.264, 0.171, 0.198
@@ -184,9 +186,13 @@ class PersonaMesh:
 
 
 def settle_lids(units: FloatArray) -> FloatArray:
-    """Take back the cheek and wide-eye units while a lid closes, else the lower lid climbs over the upper."""
+    """Keep lids from folding through each other: the units that raise the lower lid share a limit, and all
+    that widen or narrow the eye step back while it closes."""
     units = np.array(units, np.float32)
     for side in ("Left", "Right"):
+        raising = [UNIT[f"{name}{side}"] for name in ("cheekSquint", "eyeSquint")]
+        load = units[raising].sum() + SNEER_RAISES * units[UNIT[f"noseSneer{side}"]]
+        units[raising] *= min(1.0, LOWER_LID_LIMIT / max(float(load), 1e-6))
         blink = float(np.clip(units[UNIT[f"eyeBlink{side}"]], 0, 1))
         units[UNIT[f"cheekSquint{side}"]] *= 1 - blink
         units[UNIT[f"eyeSquint{side}"]] *= 1 - blink
