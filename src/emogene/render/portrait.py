@@ -36,7 +36,7 @@ from emogene.render.lips import opened
 from emogene.render.model import PortraitConfig, PortraitModel
 from emogene.types import ByteArray, Camera, FloatArray, HeadPose, Motion
 
-PORTRAIT_FORMAT = 1
+PORTRAIT_FORMAT = 2
 QUALITIES = ("draft", "standard", "high")
 BATCH = 8
 """Frames whose codes, warps and torsos are made together."""

@@ -113,10 +113,10 @@ def train_portrait(
     trainer.join(out / "joint", out / "preview.png", report)
     trainer.settle()
     portrait = trainer.portrait()
-    if recipe.fit_lips:
+    if recipe.most_lip_gain > 1:
         from emogene.training.render_lips import fit_lip_gain
 
-        fit_lip_gain(portrait, frames)
+        fit_lip_gain(portrait, frames, recipe.most_lip_gain)
     with atomic_folder(out / "portrait") as folder:
         portrait.save(folder)
     return portrait

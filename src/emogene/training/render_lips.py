@@ -1,4 +1,4 @@
-"""How far a trained portrait's lips open, measured by the face tracker on training frames, and the gain that mends it."""
+"""How far a trained portrait's lips open, as the face tracker sees it, and the gain that mends it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ from emogene.training.render_preview import shown
 log = logging.getLogger(__name__)
 
 N_FRAMES = 60
-MOST_GAIN = 1.8
 TRUSTED_R = 0.6
 """Correlation below which the tracker follows something else than the lips."""
 
 
-def fit_lip_gain(portrait: Portrait, frames: Frames) -> float:
+def fit_lip_gain(portrait: Portrait, frames: Frames, most: float) -> float:
     """Set ``portrait.model.lip_gain`` so that lips are seen to open as far as in the video.
+
+    Args:
+        portrait: its gain is changed.
+        frames: what it was trained on.
+        most: cap of the gain.
 
     Returns:
         The gain; 1 where no tracker is installed or it does not see the lips move.
@@ -46,7 +50,7 @@ def fit_lip_gain(portrait: Portrait, frames: Frames) -> float:
             log.info("lip opening: slope %.2f, r %.2f at gain %.2f", match.slope, match.r, gain)
             if match.r < TRUSTED_R:
                 break
-            gain = float(np.clip(gain / max(match.slope, 0.1), 1.0, MOST_GAIN))
+            gain = float(np.clip(gain / max(match.slope, 0.1), 1.0, most))
             with torch.no_grad():
                 model.lip_gain.fill_(gain)
     except (ImportError, UserError) as error:

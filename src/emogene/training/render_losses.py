@@ -1,4 +1,4 @@
-"""What a decoded patch is judged by: colour and edges at half size, amount of fine structure, layers by masks."""
+"""What a decoded patch is judged by: colour and edges at half size, fine structure by amount, layers."""
 
 from __future__ import annotations
 

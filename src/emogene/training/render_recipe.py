@@ -45,12 +45,12 @@ class RenderRecipe:
     decoder_rate: float = 1e-3
     detail_rate: float = 3e-4
     joint_share: float = 0.1
-    """Rates of networks and torso in the joint stage, relative to learning alone: its steps see two patches, and
-    at full rate their noise undoes what whole batches taught (31 -> 28 dB)."""
+    """Rates of networks and torso in the joint stage, relative to learning alone: its steps see two
+    patches, and at full rate their noise undoes what whole batches taught (31 -> 28 dB)."""
     latent_drop: float = 0.5
     """Share of patches rendered with mean latents, as they are after training."""
-    fit_lips: bool = True
-    """Measure, after training, how far lips open, and ask for what is missing."""
+    most_lip_gain: float = 1.5
+    """Cap of the gain that makes lips open as far as in the video (``render_lips``); 1: leave them."""
     head: FieldConfig = field(default_factory=FieldConfig)
     torso: TorsoConfig = field(default_factory=TorsoConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -73,7 +73,7 @@ def tiny() -> RenderRecipe:
         step=1 / 32,
         critic_start=0.5,
         perceptual_weight=0.0,
-        fit_lips=False,
+        most_lip_gain=1.0,
         head=FieldConfig(levels=6, log2_table=11, finest=64, hidden=32, occupancy=32),
         torso=TorsoConfig(plane=64, knots=6, hidden=24),
         decoder=DecoderConfig(width=24, depth=2),
