@@ -27,7 +27,7 @@ from emogene.render.portrait import Portrait
 from emogene.types import Identity
 
 AVATAR_FORMAT = 1
-BUILT_IN = "mara"
+BUILT_IN = "lena"
 IDENTITY_ARRAYS = ("neutral_cano", "offset_std", "offset_low", "offset_high", "bank")
 
 

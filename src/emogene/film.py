@@ -39,7 +39,7 @@ class Film:
 
     audio: Path
     output: Path
-    avatar: str = "mara"
+    avatar: str = "lena"
     emotion: str = "neutral"
     intensity: float = 1.0
     seed: int = 0

@@ -110,7 +110,7 @@ static int run(int isa, int threads, int64_t n_rays) {
   return 0;
 }
 
-// Everything behind the field: composite, cover, two layers, all three kinds of picture.
+// Everything behind the field: composite, cover, two layers, detail, all three kinds of picture.
 static int finish(int isa, int threads, int64_t height, int64_t width) {
   const int64_t rows = (height + 3) / 4 * 4 + 2, cols = (width + 3) / 4 * 4 + 2, side = 9;
   const auto zeros = [&](int64_t channels) { return std::vector<float>((size_t)(rows * cols * channels)); };
@@ -122,9 +122,10 @@ static int finish(int isa, int threads, int64_t height, int64_t width) {
   auto down = random_floats((size_t)(2 * height) * kKnots, 1.0f), right = random_floats((size_t)across * kKnots, 1.0f);
   auto enter = random_floats(kTorsoHidden * kTorsoInputs, 1.0f), shade = random_floats(kTorsoHidden, 1.0f);
   auto leave = random_floats(17 * kTorsoHidden, 1.0f), leave_bias = random_floats(17, 1.0f);
+  const float shoulders[6] = {0.1f, -0.2f, 0.05f, 0.1f, 0.4f, -0.3f};
   knots[3] = __builtin_nanf("");
   const Composite composite{channels.data(), opacity.data(), height, width, height / 3, plane.data(), side, 0.9f, 0.25f,
-                            knots.data(), down.data(), right.data(), across, enter.data(), shade.data(),
+                            knots.data(), shoulders, down.data(), right.data(), across, enter.data(), shade.data(),
                             leave.data(), leave_bias.data(), input.data(), cols, 32};
   CHECK(eg_compose(isa, threads, &composite))
   const size_t cells = (size_t)((rows - 2) / 4 * ((cols - 2) / 4));
@@ -141,6 +142,20 @@ static int finish(int isa, int threads, int64_t height, int64_t width) {
       {{second.data(), input.data()}, {48, 32}, {48, 18}, height, width, cols, 96, packed.data(), bias.data(),
        out.data(), 0, 0, nullptr, -1}};
   CHECK(eg_convolve(isa, threads, layers, 2))
+  const int64_t warp_side = 5, texels = 7, layers_of_detail = 2;
+  auto directions = random_floats((size_t)(height * width) * 3, 1.0f), depth = random_floats((size_t)(height * width), 1.0f);
+  auto warp = random_floats((size_t)(warp_side * warp_side * warp_side) * 3, 0.1f);
+  std::vector<uint32_t> texture((size_t)(texels * texels) * 3, 0x3f803f00u);
+  auto surface = zeros(3), place = zeros(2), enlarged = zeros(64);
+  const float eye[3] = {0.5f, 0.5f, 2.6f};
+  directions[0] = __builtin_nanf("");
+  for (const bool all : {false, true}) {
+    const Enlargement enlargement{out.data(), height, width, cols, 96, layers_of_detail, made.data(),
+                                  all ? -1 : coverage.n_made, eye, directions.data(), opacity.data(), depth.data(),
+                                  warp.data(), warp_side, texture.data(), texels, 1.0f / 256, surface.data(),
+                                  place.data(), enlarged.data()};
+    CHECK(eg_enlarge(isa, threads, &enlargement))
+  }
   const int64_t full_width = 4 * width + 8, full_height = 4 * height + 4, pixels = full_width * full_height;
   std::vector<uint8_t> background((size_t)pixels * 3, 7);
   for (const int kind : {kRgb, kRgba, kPlanes}) {

@@ -34,16 +34,16 @@ def make_head(height: int, width: int) -> RayOutput:
 @pytest.mark.parametrize("size, top", [((24, 40), 5), ((33, 17), 0), ((3, 2), 2)])
 def test_composite_equals_torch(isa, threads, size, top):
     torso, head = make_torso(), make_head(*size)
-    pose, code, latent = torch.randn(1, 6), torch.randn(1, 32), torch.randn(1, 4)
+    pose, code, shoulders = torch.randn(1, 6), torch.randn(1, 32), 0.1 * torch.randn(1, 6)
     height, width = size
     with torch.inference_mode():
         xy = picture_grid(height, width)[:, 2 * top :].contiguous()
-        channels, alpha = torso(pose, code, latent, xy)
+        channels, alpha = torso(pose, code, shoulders, xy)
         below, behind = F.pad(channels, (0, 0, top, 0)), F.pad(alpha, (0, 0, top, 0))
         expected = layered(head.channels.permute(2, 0, 1)[None], head.opacity[None, None], below, behind)[0]
         out = torch.full((height + 5, width + 3, 32), 7.0)
         composer = NativeComposer(torso, height, width, top)
-        composer.compose(head, bends(torso, pose, code, latent)[0], out)
+        composer.compose(head, bends(torso, pose, code, shoulders)[0], out)
     result = out[1 : 1 + height, 1 : 1 + width, :18].permute(2, 0, 1)
     assert float((result - expected).abs().max()) < 2e-4
     untouched = out.clone()
@@ -54,7 +54,7 @@ def test_composite_equals_torch(isa, threads, size, top):
 def test_broken_numbers_stay_in_their_pixel(isa):
     torso, head = make_torso(), make_head(8, 8)
     with torch.no_grad():
-        bend = bends(torso, torch.zeros(1, 6), torch.zeros(1, 32), torch.zeros(1, 4))[0]
+        bend = bends(torso, torch.zeros(1, 6), torch.zeros(1, 32), torch.zeros(1, 6))[0]
     out, clean = torch.zeros(2, 10, 10, 32)
     composer = NativeComposer(torso, 8, 8, 0)
     composer.compose(head, bend, clean)
@@ -62,7 +62,8 @@ def test_broken_numbers_stay_in_their_pixel(isa):
     composer.compose(head, bend, out)
     different = (out != clean).any(-1).nonzero().tolist()
     assert different == [[3, 4]]
-    composer.compose(head, Bend(torch.full((2, 12, 12), float("nan")), bend.shade), out)
+    broken = torch.full((2, 12, 12), float("nan"))
+    composer.compose(head, Bend(broken, bend.shade, torch.full((6,), float("nan"))), out)
 
 
 def test_other_sizes_are_refused():

@@ -13,6 +13,7 @@ from emogene.errors import UserError
 from emogene.geometry.landmarks import EYES
 from emogene.render.code import CODE, FrameCode, windows
 from emogene.render.decoder import INPUTS, Decoder, DecoderConfig
+from emogene.render.detail import DetailConfig
 from emogene.render.field import FieldConfig
 from emogene.render.model import PortraitConfig, PortraitModel, layered
 from emogene.render.portrait import Portrait
@@ -31,14 +32,17 @@ def tiny_portrait(size: int = 64) -> Portrait:
         warp=WarpConfig(grid=8),
         torso=TorsoConfig(plane=24, knots=4, hidden=8),
         decoder=DecoderConfig(width=8, depth=1),
+        detail=DetailConfig(texels=32),
     )
     torch.manual_seed(0)
     model = PortraitModel(config, toy_neutral(), n_frames=9)
     offsets, _, poses = toy_motion(9)
-    model.fit(offsets, poses)
+    shoulders = np.random.default_rng(0).normal(0, 0.02, (9, 6)).astype(np.float32)
+    model.fit(offsets, poses, shoulders)
     with torch.no_grad():
         model.code.appearance.normal_()
         model.head.layer3.bias[0] = 3.0
+        model.detail.texture.normal_(0, 0.05)
     return Portrait(model.eval(), np.full((size, size, 3), 90, np.uint8))
 
 
@@ -111,10 +115,11 @@ def test_decoder_starts_near_interpolation() -> None:
         decoder.leave.weight[:, :8] = 0
     flat = torch.zeros(1, INPUTS, 6, 6)
     flat[:, :3], flat[:, -1] = 0.4, 0.7
-    out = decoder(flat, torch.zeros(1, CODE))
-    assert out.shape == (1, 4, 24, 24)
-    assert torch.allclose(out[0, :3, 8:16, 8:16], torch.tensor(0.4), atol=1e-5)
-    assert torch.allclose(out[0, 3, 8:16, 8:16], torch.tensor(0.7), atol=1e-5)
+    picture, gains = decoder(flat, torch.zeros(1, CODE))
+    assert picture.shape == (1, 4, 12, 12) and gains.shape == (1, 2, 6, 6)
+    assert torch.allclose(picture[0, :3, 4:8, 4:8], torch.tensor(0.4), atol=1e-5)
+    assert torch.allclose(picture[0, 3, 4:8, 4:8], torch.tensor(0.7), atol=1e-5)
+    assert gains.abs().max() == 0  # torso alone shows no detail of the head
 
 
 def test_layers_cover_what_is_behind() -> None:

@@ -116,7 +116,7 @@ def test_a_time_budget_is_planned_once_and_never_starves(clip: Clip, tmp_path: P
     trainer = PortraitTrainer(frames, toy_neutral(), recipe)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     short = planned(trainer, tmp_path / "plan.json", minutes=0.01)
-    assert (short.warmup_steps, short.joint_steps) == (300, 1500)
+    assert (short.warmup_steps, short.joint_steps) == (400, 800)
     assert planned(trainer, tmp_path / "plan.json", minutes=60.0) == short
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, before[name]), name

@@ -16,7 +16,7 @@ def speak(
     /,
     *,
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("speech.mp4"),
-    avatar: str = "mara",
+    avatar: str = "lena",
     emotion: str = "neutral",
     intensity: float = 1.0,
     seed: int = 0,

@@ -90,7 +90,10 @@ def rendered(portrait: Portrait, frames: Frames, chosen: np.ndarray, quality: st
     motion = Motion(frames.landmarks[chosen], frames.eyes[chosen])
     pose = HeadPose(frames.pose[chosen])
     size = frames.rgb.shape[1]
-    return list(portrait.render(motion, pose, size, quality, background=frames.background))
+    shoulders = frames.shoulders[chosen]
+    return list(
+        portrait.render(motion, pose, size, quality, background=frames.background, shoulders=shoulders)
+    )
 
 
 def nearest(frames: Frames, chosen: np.ndarray) -> list[int]:

@@ -26,18 +26,23 @@ CELL = 4
 
 @dataclass(frozen=True, slots=True)
 class Bend:
-    """What a pose does to the torso: displacements [2, 12, 12] before tanh, first layer's bias [48]."""
+    """What a frame's pose does to its torso.
+
+    knots: [2, 12, 12] displacements before tanh. shade: [48] first layer's bias. shoulders: [6] affine map.
+    """
 
     knots: Tensor
     shade: Tensor
+    shoulders: Tensor
 
 
-def bends(torso: Torso, pose: Tensor, code: Tensor, latent: Tensor) -> list[Bend]:
-    """The torso's networks of the pose for frames: pose [B, 6], code [B, 32], latent [B, latents]."""
-    condition = torch.cat([pose, code[:, :N_JAW], latent], 1)
+def bends(torso: Torso, pose: Tensor, code: Tensor, shoulders: Tensor) -> list[Bend]:
+    """The torso's networks of the pose for frames: pose [B, 6], code [B, 32], shoulders [B, 6]."""
+    condition = torch.cat([pose, code[:, :N_JAW], shoulders / torso.spread], 1)
     knots = torso.bend(condition).view(-1, 2, torso.config.knots, torso.config.knots)
     shades = torso.shade(condition) + torso.enter.bias
-    return [Bend(*parts) for parts in zip(knots.contiguous(), shades.contiguous(), strict=True)]
+    parts = (knots.contiguous(), shades.contiguous(), shoulders.contiguous())
+    return [Bend(*part) for part in zip(*parts, strict=True)]
 
 
 class NativeComposer:
@@ -77,6 +82,7 @@ class NativeComposer:
             "opacity": head.opacity.contiguous(),
             "plane": self._plane,
             "knots": bend.knots.contiguous(),
+            "shoulders": bend.shoulders.contiguous(),
             "across_y": self._across_y,
             "across_x": self._across_x,
             "enter": self._enter,

@@ -44,8 +44,14 @@ class Decoded:
     width: int
     cells: Tensor | None = None
 
-    def planes(self) -> Tensor:
-        """[channels, 4 height, 4 width], as ``Decoder.forward`` gives; zero outside the cells."""
+    def planes(self, scale: int = SCALE) -> Tensor:
+        """[planes, scale height, scale width] of pixels kept as scale x scale per low pixel."""
+        inner = self.low()
+        planes = inner.shape[0] // scale**2
+        return F.pixel_shuffle(inner[None, : planes * scale**2], scale)[0]
+
+    def low(self) -> Tensor:
+        """[channels, height, width]; zero outside the cells."""
         inner = self.pixels[1 : 1 + self.height, 1 : 1 + self.width]
         if self.cells is not None:
             columns = -(-self.width // CELL)
@@ -53,7 +59,7 @@ class Decoded:
             held[self.cells.long()] = 1.0
             held = held.view(-1, columns).repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)
             inner = torch.where(held[: self.height, : self.width, None] > 0, inner, 0.0)
-        return F.pixel_shuffle(inner.permute(2, 0, 1)[None], SCALE)[0]
+        return inner.permute(2, 0, 1)
 
 
 class NativeDecoder:
@@ -97,6 +103,7 @@ class NativeDecoder:
     ) -> Decoded:
         """Decode what ``input`` was filled with, only where ``cover`` says; valid until the next call."""
         inputs, first, second, pixels = self._pictures
+        pixels.zero_()  # enlarging reads a little beyond the cells
         columns = inputs.shape[1]
         flag = torch.tensor([draft])
         biases = self._decoder.modulate(torch.cat([code, flag])).view(len(self._convolutions) + 1, -1)

@@ -1,11 +1,12 @@
-"""Decoder: low-resolution composite of head and torso -> rgb and alpha at four times its size.
+"""Decoder: composite of head and torso -> rgb and alpha at twice its size, and gains of detail.
 
 All convolutions run at low resolution (a convolution at the full one is bound by memory, 45 % slower at
 equal arithmetic), PixelShuffle makes the pixels. The last convolution also sees the input and starts as
 bilinear interpolation of its colour, so the network only ever learns what interpolation misses.
 Colour is premultiplied by alpha: an empty picture is exactly zero and the background comes afterwards.
 
-composite [B, 18, h, w] (16 channels premultiplied, head alpha, torso alpha), code [B, 32] -> [B, 4, 4h, 4w]
+composite [B, 18, h, w] (16 channels premultiplied, head alpha, torso alpha), code [B, 32]
+    -> picture [B, 4, 2h, 2w], gains of the detail layers [B, layers, h, w]
 """
 
 from __future__ import annotations
@@ -19,8 +20,17 @@ from torch import Tensor, nn
 from emogene.render.code import CODE
 
 SCALE = 4
+"""Edge of the portrait relative to the feature picture."""
+SHUFFLE = 2
+"""Edge of the decoder's picture relative to the feature picture; detail makes the rest."""
 CHANNELS = 16
 INPUTS = CHANNELS + 2
+THIN = 1 / 256
+"""Opacity of the head up to which a low pixel shows no detail."""
+FIRST_GAIN = 1.6
+"""Gain that the first layer of detail starts with: a mean over frames has lost a third of its contrast."""
+PIXELS = 4 * SHUFFLE**2
+"""Outputs per low pixel that are shuffled into rgb and alpha."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +40,8 @@ class DecoderConfig:
     width: int = 64
     depth: int = 3
     """Residual convolutions between the first and the last."""
+    layers: int = 2
+    """Detail layers (``detail.py``) that a gain per pixel is made for."""
 
 
 class Decoder(nn.Module):
@@ -41,20 +53,25 @@ class Decoder(nn.Module):
         width = config.width
         self.enter = nn.Conv2d(INPUTS, width, 3, padding=1)
         self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(config.depth))
-        self.leave = nn.Conv2d(width + INPUTS, 4 * SCALE**2, 3, padding=1)
+        # A multiple of 16, as the kernels want it; what is beyond the gains is never read.
+        self.leave = nn.Conv2d(width + INPUTS, PIXELS + 16, 3, padding=1)
         # One row of biases per layer from the frame code and the scale flag.
         self.modulate = nn.Linear(CODE + 1, width * (config.depth + 1))
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
         with torch.no_grad():
-            # The four by four pixels of a block start alike: no screen-door pattern has to be unlearned.
-            alike = self.leave.weight.view(4, SCALE**2, *self.leave.weight.shape[1:])[:, :1] * 0.1
-            self.leave.weight.copy_(alike.expand(-1, SCALE**2, -1, -1, -1).reshape(self.leave.weight.shape))
+            # The pixels of a block start alike: no screen-door pattern has to be unlearned.
+            picture = self.leave.weight[:PIXELS]
+            alike = picture.view(4, SHUFFLE**2, *picture.shape[1:])[:, :1] * 0.02
+            picture.copy_(alike.expand(-1, SHUFFLE**2, -1, -1, -1).reshape(picture.shape))
             assert self.leave.bias is not None
             self.leave.bias.zero_()
-            _write_bilinear(self.leave.weight[:, width:])
+            _write_bilinear(picture[:, width:])
+            # The first layer of detail starts fully seen everywhere, the others wait for a use.
+            self.leave.weight[PIXELS : PIXELS + 1].zero_()
+            self.leave.bias[PIXELS : PIXELS + 1] = FIRST_GAIN
 
-    def forward(self, composite: Tensor, code: Tensor, draft: Tensor | float = 0.0) -> Tensor:
+    def forward(self, composite: Tensor, code: Tensor, draft: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:
@@ -63,7 +80,8 @@ class Decoder(nn.Module):
             draft: 1 for the coarse grid of the draft quality, 0 for the standard one; a number or [B, 1].
 
         Returns:
-            [B, 4, 4h, 4w]: premultiplied rgb and alpha, not clamped.
+            picture [B, 4, 2h, 2w]: premultiplied rgb and alpha, not clamped; gains [B, layers, h, w] of the
+            detail that is to be added (``detail.add_detail``).
         """
         flag = torch.as_tensor(draft, dtype=code.dtype, device=code.device).expand(len(code), 1)
         bias = self.modulate(torch.cat([code, flag], 1).to(self.modulate.weight.dtype))
@@ -71,22 +89,24 @@ class Decoder(nn.Module):
         hidden = F.leaky_relu(self.enter(composite) + biases[:, 0], 0.1)
         for index, block in enumerate(self.blocks):
             hidden = hidden + F.leaky_relu(block(hidden) + biases[:, index + 1], 0.1)
-        return F.pixel_shuffle(self.leave(torch.cat([hidden, composite], 1)), SCALE)
+        out = self.leave(torch.cat([hidden, composite], 1))
+        reach = (composite[:, CHANNELS : CHANNELS + 1] - THIN).clamp(min=0.0)
+        return F.pixel_shuffle(out[:, :PIXELS], SHUFFLE), out[:, PIXELS : PIXELS + self.config.layers] * reach
 
 
 def _write_bilinear(weight: Tensor) -> None:
     """Set [4 s^2, 18, 3, 3] to bilinear interpolation of rgb and of the sum of both alphas."""
     weight.zero_()
-    for y in range(SCALE):
-        for x in range(SCALE):
+    for y in range(SHUFFLE):
+        for x in range(SHUFFLE):
             kernel = torch.outer(_tent(y), _tent(x))
             for channel in range(3):
-                weight[channel * SCALE**2 + y * SCALE + x, channel] = kernel
+                weight[channel * SHUFFLE**2 + y * SHUFFLE + x, channel] = kernel
             for alpha in (CHANNELS, CHANNELS + 1):
-                weight[3 * SCALE**2 + y * SCALE + x, alpha] = kernel
+                weight[3 * SHUFFLE**2 + y * SHUFFLE + x, alpha] = kernel
 
 
 def _tent(phase: int) -> Tensor:
-    """Weights of the previous, this and the next low pixel for one of the four pixels inside it."""
-    offset = (phase + 0.5) / SCALE - 0.5
+    """Weights of the previous, this and the next low pixel for one of the pixels inside it."""
+    offset = (phase + 0.5) / SHUFFLE - 0.5
     return torch.tensor([max(-offset, 0.0), 1.0 - abs(offset), max(offset, 0.0)])

@@ -3,8 +3,8 @@
     drawer = Drawer(model, PixelGrid.of(model, "standard", 512), Canvas.of((512, 512), background))
     picture = drawer.draw(look)                                    # uint8 [512, 512, 3]
 
-With kernels a frame is five calls: field, composite, cover, decoder, bytes. Without them the same is done in
-torch. A ``PixelGrid`` is what a quality means: how many rays, how finely sampled, decoded or not.
+With kernels a frame is six calls: field, composite, cover, decoder, detail, bytes. Without them the same is
+done in torch. A ``PixelGrid`` is what a quality means: how many rays, how finely sampled, decoded or not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from torch import Tensor
 from emogene.render.canvas import Canvas, finish, paint
 from emogene.render.compose import Bend, NativeComposer, bends, cover, cover_mask
 from emogene.render.convolve import NativeDecoder
-from emogene.render.decoder import SCALE
+from emogene.render.decoder import SCALE, SHUFFLE
+from emogene.render.detail import add_detail, coarse, surface_place
+from emogene.render.enlarge import NativeDetail
 from emogene.render.model import PortraitModel, layered
 from emogene.render.rays import camera_origin
 from emogene.render.torso import picture_grid
@@ -33,12 +35,17 @@ FAINT = 1 / 512
 
 @dataclass(frozen=True)
 class Look:
-    """One frame before it is drawn: head pose [4, 4], code [1, 32], warp grid, pose features [1, 6]."""
+    """One frame before it is drawn.
+
+    camera_from_head: [4, 4]. code: [1, 32]. warp: [G, G, G, 3]. features: [1, 6] of the head pose.
+    shoulders: [1, 6] affine map of the torso. bend: what both make of the torso.
+    """
 
     camera_from_head: FloatArray
     code: Tensor
     warp: Tensor
     features: Tensor
+    shoulders: Tensor
     bend: Bend
 
 
@@ -83,27 +90,67 @@ class PixelGrid:
 
     def head(self, model: PortraitModel, look: Look) -> RayOutput:
         """What the field shows, [h, w, ...]."""
-        rotation = torch.from_numpy(np.asarray(look.camera_from_head[:3, :3], np.float32))
-        directions = self.directions @ rotation
-        origin = camera_origin(look.camera_from_head, model.config.box)
+        origin, directions = self.rays(model, look)
         return model.head.render_image(
             origin, directions, look.code[0], look.warp, step=self.step, stop=self.stop
         )
 
+    def rays(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
+        """Origin [3] and unit directions [h, w, 3] in head space."""
+        rotation = torch.from_numpy(np.asarray(look.camera_from_head[:3, :3], np.float32))
+        return camera_origin(look.camera_from_head, model.config.box), self.directions @ rotation
+
+    def small(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
+        """In torch: composite [1, 18, h, w], and where the head lies on its texture [1, 2, h, w]."""
+        origin, directions = self.rays(model, look)
+        head = self.head(model, look)
+        torso, alpha = self.torso(model, look)
+        place = surface_place(
+            origin.expand_as(directions)[None],
+            directions[None],
+            head.opacity[None],
+            head.depth[None],
+            look.warp[None],
+        )
+        channels = head.channels.permute(2, 0, 1)[None]
+        return layered(channels, head.opacity[None, None], torso, alpha), place
+
     def torso(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
         """Torso channels [1, 16, h, w] and alpha [1, 1, h, w] in torch, computed where torso can be."""
         xy = picture_grid(self.height, self.width)[:, 2 * self.top :].contiguous()
-        latent = torch.zeros(1, model.config.torso.latents)
-        channels, alpha = model.torso(look.features, look.code, latent, xy)
+        channels, alpha = model.torso(look.features, look.code, look.shoulders, xy)
         return F.pad(channels, (0, 0, self.top, 0)), F.pad(alpha, (0, 0, self.top, 0))
 
 
-def looks(model: PortraitModel, codes: Tensor, warps: Tensor, camera_from_head: FloatArray) -> list[Look]:
-    """What frames are drawn from: codes [B, 32], warps [B, G, G, G, 3], poses [B, 4, 4]."""
+def looks(
+    model: PortraitModel,
+    codes: Tensor,
+    warps: Tensor,
+    camera_from_head: FloatArray,
+    shoulders: Tensor | None = None,
+) -> list[Look]:
+    """What frames are drawn from.
+
+    Args:
+        model: the portrait.
+        codes: [B, 32].
+        warps: [B, G, G, G, 3].
+        camera_from_head: [B, 4, 4] head poses.
+        shoulders: [B, 6] affine maps of the torso; None: they follow the head.
+    """
     features = model.pose_features(torch.from_numpy(camera_from_head))
-    bent = bends(model.torso, features, codes, torch.zeros(len(codes), model.config.torso.latents))
+    if shoulders is None:
+        shoulders = model.torso.following(features)
+    bent = bends(model.torso, features, codes, shoulders)
     return [
-        Look(pose, codes[index : index + 1], warps[index], features[index : index + 1], bent[index])
+        Look(
+            camera_from_head=pose,
+            code=codes[index : index + 1],
+            warp=warps[index],
+            features=features[index : index + 1],
+            shoulders=shoulders[index : index + 1],
+            bend=bent[index],
+        )
         for index, pose in enumerate(camera_from_head)
     ]
 
@@ -116,9 +163,14 @@ class Drawer:
         self._dtype = decoder_dtype()
         self._decoder: NativeDecoder | None = None
         self._composer: NativeComposer | None = None
-        if NativeDecoder.available(model.decoder) and NativeComposer.available(model.torso):
+        if (
+            NativeDecoder.available(model.decoder)
+            and NativeComposer.available(model.torso)
+            and NativeDetail.available(model.detail)
+        ):
             self._decoder = NativeDecoder(model.decoder)
             self._composer = NativeComposer(model.torso, grid.height, grid.width, grid.top)
+            self._detail = NativeDetail(coarse(model.detail) if grid.draft else model.detail)
         else:
             decoder = copy.deepcopy(model.decoder).to(self._dtype)
             self._torch_decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -126,31 +178,39 @@ class Drawer:
     @torch.inference_mode()
     def draw(self, look: Look) -> ByteArray:
         """The picture, uint8 (see ``Canvas``)."""
-        head = self._grid.head(self._model, look)
         if self._decoder is None or self._composer is None:
-            return self._draw_in_torch(head, look)
-        height, width = self._grid.height, self._grid.width
-        picture = self._decoder.input(height, width)
+            return self._draw_in_torch(look)
+        model, grid = self._model, self._grid
+        head = grid.head(model, look)
+        picture = self._decoder.input(grid.height, grid.width)
         self._composer.compose(head, look.bend, picture)
-        if not self._grid.decoded:
-            return finish(_pixels(picture[1 : 1 + height, 1 : 1 + width]), self._canvas)
-        where = cover(picture, height, width, FAINT)
-        decoded = self._decoder.run(height, width, look.code[0], self._grid.draft, where)
-        if self._canvas.size == (SCALE * height, SCALE * width):
-            return paint(decoded, self._canvas)
-        return finish(decoded.planes()[:4], self._canvas)
+        if not grid.decoded:
+            return finish(_pixels(picture[1 : 1 + grid.height, 1 : 1 + grid.width]), self._canvas)
+        where = cover(picture, grid.height, grid.width, FAINT)
+        decoded = self._decoder.run(grid.height, grid.width, look.code[0], grid.draft, where)
+        enlarged = self._detail.enlarge(decoded, head, *grid.rays(model, look), look.warp)
+        if self._canvas.size == (SCALE * grid.height, SCALE * grid.width):
+            return paint(enlarged, self._canvas)
+        return finish(enlarged.planes(), self._canvas)
 
-    def _draw_in_torch(self, head: RayOutput, look: Look) -> ByteArray:
-        torso, alpha = self._grid.torso(self._model, look)
-        channels, opacity = head.channels.permute(2, 0, 1)[None], head.opacity[None, None]
-        composite = layered(channels, opacity, torso, alpha)
-        if not self._grid.decoded:
+    def _draw_in_torch(self, look: Look) -> ByteArray:
+        model, grid = self._model, self._grid
+        composite, place = grid.small(model, look)
+        if not grid.decoded:
             return finish(_pixels(composite[0].permute(1, 2, 0)), self._canvas)
         made = cover_mask(composite[0, -2:].sum(0) > FAINT)
         small = composite.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        decoded = self._torch_decoder(small, look.code.to(self._dtype), self._grid.draft)[0].float()
-        held = made.repeat_interleave(SCALE, 0).repeat_interleave(SCALE, 1)
-        return finish(torch.where(held, decoded, 0.0), self._canvas)
+        code = look.code.to(self._dtype)
+        decoded, gains = (part.float() for part in self._torch_decoder(small, code, grid.draft))
+        decoded = torch.where(_repeated(made, SHUFFLE), decoded, 0.0)
+        gains = torch.where(made, gains, 0.0)
+        detail = model.detail(place, SCALE, coarse=bool(grid.draft))
+        pixels = add_detail(decoded, gains, detail)[0]
+        return finish(torch.where(_repeated(made, SCALE), pixels, 0.0), self._canvas)
+
+
+def _repeated(mask: Tensor, times: int) -> Tensor:
+    return mask.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
 
 def _pixels(composite: Tensor) -> Tensor:

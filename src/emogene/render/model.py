@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from emogene.errors import FormatError
 from emogene.render.code import FrameCode
 from emogene.render.decoder import Decoder, DecoderConfig
+from emogene.render.detail import Detail, DetailConfig
 from emogene.render.field import FieldConfig, HeadField
 from emogene.render.rays import HeadBox
 from emogene.render.torso import Torso, TorsoConfig, pose_features
@@ -39,6 +40,7 @@ class PortraitConfig:
     warp: WarpConfig = field(default_factory=WarpConfig)
     torso: TorsoConfig = field(default_factory=TorsoConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    detail: DetailConfig = field(default_factory=DetailConfig)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for config.json."""
@@ -54,6 +56,7 @@ class PortraitConfig:
             "warp": WarpConfig,
             "torso": TorsoConfig,
             "decoder": DecoderConfig,
+            "detail": DetailConfig,
         }
         try:
             values = {
@@ -72,6 +75,7 @@ class PortraitModel(nn.Module):
     pose_spread: Tensor
     neutral: Tensor
     torso_top: Tensor
+    lip_gain: Tensor
 
     def __init__(self, config: PortraitConfig, neutral_cano: FloatArray, n_frames: int = 0) -> None:
         """Make an untrained model.
@@ -79,29 +83,43 @@ class PortraitModel(nn.Module):
         Args:
             config: sizes.
             neutral_cano: [68, 3] the person's neutral face.
-            n_frames: training frames, each with its own appearance and torso latent; 0 for rendering.
+            n_frames: training frames, each with its own appearance; 0 for rendering.
         """
         super().__init__()
         self.config = config
         self.head = HeadField(config.head)
         self.code = FrameCode(n_frames)
-        self.torso = Torso(config.torso, n_frames)
+        self.torso = Torso(config.torso)
         self.decoder = Decoder(config.decoder)
+        self.detail = Detail(config.detail)
         self.register_buffer("rest_pose", torch.eye(4))
         self.register_buffer("pose_spread", torch.ones(6))
         # Share of the picture's height above which there never is any torso: nothing to compute there.
         self.register_buffer("torso_top", torch.zeros(1))
+        # How much farther lips must be asked to open than they shall be seen to (``lips.opened``).
+        self.register_buffer("lip_gain", torch.ones(1))
         self.register_buffer("neutral", torch.from_numpy(np.array(neutral_cano, np.float32)))
         self.warp = Warp(neutral_cano, config.box, config.warp)
 
-    def fit(self, offsets: FloatArray, poses: FloatArray, torso_top: float = 0.0) -> None:
-        """Measure the constants on training frames: offsets [T, 68, 3], camera_from_head [T, 4, 4]."""
+    def fit(
+        self, offsets: FloatArray, poses: FloatArray, shoulders: FloatArray, torso_top: float = 0.0
+    ) -> None:
+        """Measure the constants on training frames.
+
+        Args:
+            offsets: [T, 68, 3] landmark offsets from neutral.
+            poses: [T, 4, 4] camera_from_head.
+            shoulders: [T, 6] affine maps of the torso.
+            torso_top: share of the picture's height above which there is no torso.
+        """
         self.code.fit(offsets)
         self.torso_top.fill_(torso_top)
         mid = poses[np.argmin(((poses - np.median(poses, axis=0)) ** 2).sum((1, 2)))]
         self.rest_pose.copy_(torch.from_numpy(np.array(mid, np.float32)))
         relative = pose_features(torch.from_numpy(np.array(poses)), self.rest_pose, torch.ones(6))
         self.pose_spread.copy_(relative.std(0, unbiased=False).clamp(min=0.02))
+        features = self.pose_features(torch.from_numpy(np.array(poses)))
+        self.torso.fit(features, torch.from_numpy(np.array(shoulders, np.float32)))
 
     def pose_features(self, camera_from_head: Tensor) -> Tensor:
         """[B, 4, 4] -> [B, 6] of about unit size."""

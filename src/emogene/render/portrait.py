@@ -32,14 +32,15 @@ from emogene.io.tensors import load_arrays
 from emogene.render.canvas import Canvas
 from emogene.render.code import windows
 from emogene.render.inference import Drawer, Look, PixelGrid, looks
+from emogene.render.lips import opened
 from emogene.render.model import PortraitConfig, PortraitModel
-from emogene.types import ByteArray, Camera, HeadPose, Motion
+from emogene.types import ByteArray, Camera, FloatArray, HeadPose, Motion
 
-PORTRAIT_FORMAT = 1
+PORTRAIT_FORMAT = 2
 QUALITIES = ("draft", "standard", "high")
 BATCH = 8
 """Frames whose codes, warps and torsos are made together."""
-TRAINING_ONLY = ("torso.latent", "head.occupancy.density", "head.occupancy.allowed")
+TRAINING_ONLY = ("head.occupancy.density", "head.occupancy.allowed")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class Portrait:
         *,
         background: ByteArray | None = None,
         history: int = 0,
+        shoulders: FloatArray | None = None,
     ) -> Iterator[ByteArray]:
         """Render every frame.
 
@@ -114,6 +116,7 @@ class Portrait:
             quality: one of QUALITIES.
             background: [size, size, 3] rgb to lay the person over; None: give alpha instead.
             history: frames at the start that are not rendered: they only fill the landmark window.
+            shoulders: [T, 6] tracked maps of the torso; None: shoulders follow the head.
 
         Yields:
             uint8 [size, size, 4] rgba with straight alpha, or [size, size, 3] rgb.
@@ -121,7 +124,7 @@ class Portrait:
         with self.pictures(size, quality, background=background) as pictures:
             if len(motion) != len(pose):
                 raise ValueError(f"motion has {len(motion)} frames, pose {len(pose)}")
-            for _ in pictures.batches(motion, pose, history):
+            for _ in pictures.batches(motion, pose, history, shoulders):
                 while len(pictures) > BATCH:
                     yield pictures.take()
             while len(pictures):
@@ -135,9 +138,14 @@ class Portrait:
         quality: str = "standard",
         *,
         background: ByteArray | None = None,
+        shoulders: FloatArray | None = None,
     ) -> ByteArray:
         """Render only the last frame; those before it are its landmark window."""
-        return next(self.render(motion, pose, size, quality, background=background, history=len(motion) - 1))
+        history = len(motion) - 1
+        pictures = self.render(
+            motion, pose, size, quality, background=background, history=history, shoulders=shoulders
+        )
+        return next(pictures)
 
     def pictures(
         self,
@@ -192,21 +200,27 @@ class Pictures:
         while self._waiting:
             self._waiting.popleft().cancel()
 
-    def ask(self, motion: Motion, pose: HeadPose, history: int = 0) -> None:
-        """Have frames drawn; ``history`` as for ``Portrait.render``."""
-        for _ in self.batches(motion, pose, history):
+    def ask(
+        self, motion: Motion, pose: HeadPose, history: int = 0, shoulders: FloatArray | None = None
+    ) -> None:
+        """Have frames drawn; options as for ``Portrait.render``."""
+        for _ in self.batches(motion, pose, history, shoulders):
             pass
 
-    def batches(self, motion: Motion, pose: HeadPose, history: int = 0) -> Iterator[None]:
+    def batches(
+        self, motion: Motion, pose: HeadPose, history: int = 0, shoulders: FloatArray | None = None
+    ) -> Iterator[None]:
         """The same a few frames per step, so that a long motion need not wait as pictures."""
         model = self._portrait.model
-        offsets = windows(torch.from_numpy(motion.landmarks_cano) - model.neutral)
+        asked = torch.from_numpy(motion.landmarks_cano) - model.neutral
+        offsets = windows(opened(asked, model.neutral, float(model.lip_gain)))
         eyes = torch.from_numpy(motion.eyes)
         for start in range(history, len(motion), BATCH):
             part = slice(start, start + BATCH)
             with torch.inference_mode():
                 codes, warps = model.code(offsets[part], eyes[part]), model.warp(offsets[part, -1])
-                batch = looks(model, codes, warps, pose.camera_from_head[part])
+                tracked = None if shoulders is None else torch.from_numpy(shoulders[part])
+                batch = looks(model, codes, warps, pose.camera_from_head[part], tracked)
             self._waiting.extend(self._pool.submit(self._draw, look) for look in batch)
             yield
 

@@ -1,11 +1,12 @@
-"""Torso: a flat canonical picture of features, bent by head pose and the shoulders' own motion.
+"""Torso: a flat canonical picture of features, moved by the shoulders and bent by head pose.
 
-Pixels ask a small displacement grid where they lie on the canonical plane, read features there at
-twice the low resolution, and a per-pixel network turns them into colour, features and alpha. Shoulders
-are no function of the head (a field on head pose alone reaches 21 dB on unseen frames, 25 with two free
-latents), so each training frame has its own latent; afterwards the latent rests at zero or is given.
+Pixels are taken to the canonical plane by the shoulders' affine map and a small displacement grid, read
+features there at twice the low resolution, and a per-pixel network turns them into colour, features and
+alpha. Shoulders are no function of the head (a field on head pose alone reaches 21 dB on unseen frames),
+so their map is tracked in the video (``training.render_torso``); where nobody tracks them, they follow
+the head as far as they did in the video.
 
-pose [B, 6], code [B, 32], latent [B, 4], xy [B, 2h, 2w, 2] in [-1, 1]
+pose [B, 6], code [B, 32], shoulders [B, 6], xy [B, 2h, 2w, 2] in [-1, 1]
     -> channels [B, 16, h, w], alpha [B, 1, h, w]
 """
 
@@ -32,8 +33,6 @@ class TorsoConfig:
     knots: int = 12
     """Edge of the displacement grid."""
     hidden: int = 48
-    latents: int = 4
-    """Free numbers per frame for shoulders and breath."""
 
 
 MARGIN = 1.12
@@ -42,18 +41,32 @@ REACH = 0.25
 """Largest displacement, in picture halves."""
 N_JAW = 6
 """Leading landmark components shown to the torso: the chin pulls the neck."""
+N_SHOULDERS = 6
+"""Numbers of the affine map from picture to plane: identity's deviation row by row, shift."""
+STILL = 1e-3
+"""Least deviation of the shoulders that the network is shown as one."""
+FOLLOW_PRIOR = 0.02
+"""Ridge, as a share of frames, that keeps shoulders from following what moved them by chance."""
 
 
 class Torso(nn.Module):
     """Canonical plane, displacement network and per-pixel decoder."""
 
-    def __init__(self, config: TorsoConfig, n_frames: int = 0, channels: int = 16) -> None:
+    spread: Tensor
+    follow: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, config: TorsoConfig, channels: int = 16) -> None:
         super().__init__()
         self.config = config
         self.channels = channels
-        condition = 6 + N_JAW + config.latents
+        self.register_buffer("spread", torch.ones(N_SHOULDERS))
+        self.register_buffer("follow", torch.zeros(7, N_SHOULDERS))
+        self.register_buffer("low", torch.zeros(N_SHOULDERS))
+        self.register_buffer("high", torch.zeros(N_SHOULDERS))
+        condition = 6 + N_JAW + N_SHOULDERS
         self.plane = nn.Parameter(torch.randn(1, config.features, config.plane, config.plane) * 0.05)
-        self.latent = nn.Parameter(torch.zeros(n_frames, config.latents))
         self.bend = nn.Sequential(
             nn.Linear(condition, config.hidden),
             nn.SiLU(),
@@ -70,24 +83,47 @@ class Torso(nn.Module):
         self.leave = nn.Conv2d(config.hidden, channels + 1, 1)
         nn.init.zeros_(self.shade.weight)
 
-    def forward(self, pose: Tensor, code: Tensor, latent: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def fit(self, pose: Tensor, shoulders: Tensor) -> None:
+        """Measure the shoulders' range and how they follow the head: pose [T, 6], shoulders [T, 6]."""
+        self.spread.copy_(shoulders.std(0, unbiased=False).clamp(min=STILL))
+        self.low.copy_(shoulders.quantile(0.01, 0))
+        self.high.copy_(shoulders.quantile(0.99, 0))
+        seen = F.pad(pose, (0, 1), value=1.0)
+        ridge = torch.diag(torch.tensor([FOLLOW_PRIOR * len(pose)] * 6 + [0.0]))
+        self.follow.copy_(torch.linalg.solve(seen.T @ seen + ridge, seen.T @ shoulders))
+
+    def following(self, pose: Tensor) -> Tensor:
+        """Shoulders [B, 6] that go with head poses [B, 6]."""
+        return torch.clamp(F.pad(pose, (0, 1), value=1.0) @ self.follow, self.low, self.high)
+
+    def forward(self, pose: Tensor, code: Tensor, shoulders: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
         """Look the torso up at pixels.
 
         Args:
             pose: [B, 6] head pose relative to rest, about unit size.
             code: [B, 32] frame code.
-            latent: [B, latents].
+            shoulders: [B, 6] affine maps, see N_SHOULDERS.
             xy: [B, 2h, 2w, 2] picture coordinates in [-1, 1], two per low-resolution pixel and axis.
 
         Returns:
             channels [B, 16, h, w] (rgb first, in 0..1, not multiplied by alpha), alpha [B, 1, h, w].
         """
         assert code.shape[1] == CODE
-        condition = torch.cat([pose, code[:, :N_JAW], latent], 1)
+        condition = torch.cat([pose, code[:, :N_JAW], shoulders / self.spread], 1)
         knots = self.bend(condition).view(-1, 2, self.config.knots, self.config.knots)
-        shift = F.grid_sample(knots, xy, mode="bicubic", padding_mode="border", align_corners=True)
-        place = (xy + REACH * torch.tanh(shift).permute(0, 2, 3, 1)) / MARGIN
-        plane = self.plane.expand(len(xy), -1, -1, -1)
+        shift = F.grid_sample(
+            knots,
+            xy.expand(len(knots), -1, -1, -1),
+            mode="bicubic",
+            padding_mode="border",
+            align_corners=True,
+        )
+        turn = torch.eye(2, device=xy.device) + shoulders[:, :4].view(-1, 2, 2)
+        moved = torch.einsum("bhwi,bji->bhwj", xy.expand(len(turn), -1, -1, -1), turn)
+        moved = moved + shoulders[:, None, None, 4:]
+        place = (moved + REACH * torch.tanh(shift).permute(0, 2, 3, 1)) / MARGIN
+        plane = self.plane.expand(len(place), -1, -1, -1)
         read = F.grid_sample(plane, place, padding_mode="border", align_corners=False)
         hidden = self.enter(F.pixel_unshuffle(read, 2)) + self.shade(condition)[:, :, None, None]
         out = self.leave(F.relu(hidden))

@@ -24,27 +24,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emogene.errors import AssetError
 from emogene.io.clip import Clip
 from emogene.io.files import atomic_folder, read_json, write_json
 from emogene.render.code import WINDOW
-from emogene.render.losses import (
-    PatchCritic,
-    Perceptual,
-    alpha_error,
-    charbonnier,
-    critic_loss,
-    gradients,
-    texture,
-)
+from emogene.render.decoder import SCALE
+from emogene.render.detail import add_detail, surface_place
+from emogene.render.inference import Look, PixelGrid, looks
+from emogene.render.losses import PatchCritic
 from emogene.render.model import PortraitConfig, PortraitModel, layered
 from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, camera_origin, pixel_directions
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.training.render_frames import Frames, neutral_of, open_frames
+from emogene.training.render_losses import PatchLosses
 from emogene.training.render_patches import Patch, PatchSampler, RaySampler
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
 from emogene.training.render_space import fit_box, torso_top, visual_hull
+from emogene.training.render_start import DetailAverage, flow, learn_torso, moved, solid_head
 from emogene.types import FloatArray
 
 __all__ = [
@@ -65,8 +61,10 @@ FAINT = 2.0
 
 SETTLED = 0.7
 """Time of a step once empty space is known, relative to the first steps."""
-LEAST_STEPS = (300, 1500)
-"""Fewer warm-up and joint steps do not show a person (about three minutes of an idle core)."""
+LEAST_STEPS = (500, 800)
+"""Fewer warm-up and joint steps do not show a person (about four minutes of an idle core)."""
+WARMUP_SHARE = 0.4
+"""Of the time: the field learns from whole batches only there, and what it has not learnt nothing mends."""
 COARSER = 1.3
 """Sample distance when rendering, relative to training: a fifth less work at 46 dB from the finer picture."""
 
@@ -110,9 +108,15 @@ def train_portrait(
     recipe = planned(trainer, out / "plan.json", minutes)
     trainer.recipe = recipe
     trainer.warm_up(out / "warmup", report)
+    if not (out / "joint" / "checkpoints").exists():
+        trainer.prepare()
     trainer.join(out / "joint", out / "preview.png", report)
     trainer.settle()
     portrait = trainer.portrait()
+    if recipe.most_lip_gain > 1:
+        from emogene.training.render_lips import fit_lip_gain
+
+        fit_lip_gain(portrait, frames, recipe.most_lip_gain)
     with atomic_folder(out / "portrait") as folder:
         portrait.save(folder)
     return portrait
@@ -133,7 +137,7 @@ def planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecip
         return recipe
     if not path.exists():
         warm, joint = trainer.seconds_per_step()
-        share = 0.15 * minutes * 60
+        share = WARMUP_SHARE * minutes * 60
         floor = [min(least, steps) for least, steps in zip(LEAST_STEPS, _steps(recipe), strict=True)]
         plan = {
             "warmup_steps": int(np.clip(share / warm, floor[0], recipe.warmup_steps)),
@@ -178,17 +182,21 @@ class PortraitTrainer:
         )
         self.model = PortraitModel(config, neutral, len(frames))
         seen = slice(0, frames.n_train)
-        self.model.fit(frames.landmarks[seen] - neutral, frames.pose[seen], torso_top(frames))
+        self.model.fit(
+            frames.landmarks[seen] - neutral, frames.pose[seen], frames.shoulders[seen], torso_top(frames)
+        )
         occupancy = self.model.head.occupancy
         occupancy.restrict(visual_hull(frames, box, recipe.head.occupancy))
         occupancy.threshold, occupancy.decay = FAINT, 0.8
         self.offsets = torch.from_numpy(frames.windows - neutral)
         self.eyes = torch.from_numpy(frames.eyes)
         self.poses = torch.from_numpy(frames.pose)
+        self.shoulders = torch.from_numpy(frames.shoulders)
         self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
         self.patches = PatchSampler(frames, recipe.patch, recipe.patches, recipe.focus)
+        self._grid = PixelGrid.of(self.model, "standard", SCALE * recipe.low)
         self.trained = _Trained(self.model)
-        self.perceptual = _perceptual() if recipe.perceptual_weight > 0 else None
+        self.losses = PatchLosses(recipe, self.trained.critic)
 
     def portrait(self) -> Portrait:
         """The model as it is, ready to render."""
@@ -246,17 +254,61 @@ class PortraitTrainer:
         seen = model.head.render_rays(
             origins, directions, owner, codes, warps, step=self.recipe.step, jitter=jitter
         )
-        behind = torch.rand(len(owner), 3)
-        cover = batch.cover[:, None]
-        target = batch.rgb * cover + (1 - cover) * behind
+        # Well inside and outside of the head any colour may lie behind it: the field learns to be opaque,
+        # and clear. On the outline the true background does, so that hair may be as thin as it is; where the
+        # torso begins, only the mask knows.
+        cover, edge = batch.cover[:, None], ((batch.cover > 0.01) & (batch.cover < 0.99))[:, None]
+        outline = edge & ~batch.torso[:, None]
+        behind = torch.where(outline, batch.plate, torch.rand(len(owner), 3))
+        target = torch.where(outline, batch.rgb, batch.rgb * cover + (1 - cover) * behind)
         shown = seen.channels[:, :3] + (1 - seen.opacity[:, None]) * behind
-        weight = 1.0 - 0.7 * ((batch.cover > 0) & (batch.cover < 1)).float()
-        colour = ((shown - target) ** 2 * weight[:, None]).mean()
+        weight = 1.0 - 0.7 * (edge & ~outline).float()
+        colour = ((shown - target) ** 2 * weight).mean()
         spread = seen.spread.mean()
         haze = (seen.opacity * (1 - seen.opacity)).mean()
         latents = (model.code.appearance[batch.frames] ** 2).mean()
         loss = colour + 0.3 * spread + 2e-3 * haze + 1e-3 * latents
         return {"loss": loss, "mse": colour, "spread": spread}
+
+    # Between the two
+
+    @torch.no_grad()
+    def prepare(self, n_frames: int = 64) -> None:
+        """Give torso and detail a start from the pictures, see ``render_start``."""
+        model, frames = self.model, self.frames
+        seen = torch.arange(frames.n_train)
+        codes = self.codes(seen)
+        with torch.enable_grad():
+            error = learn_torso(model, frames, codes)
+        log.info("torso alone: %.1f dB", -10 * np.log10(error))
+        if not model.config.decoder.layers:
+            return
+        # First a plain mean; then every picture is moved onto it before it is added: sharper.
+        for aligned in (False, True):
+            average = DetailAverage(model.detail)
+            for frame in np.unique(np.linspace(0, frames.n_train - 1, n_frames).astype(np.int64)).tolist():
+                self._add_detail_of(frame, average, aligned)
+            average.write(model.detail)
+
+    def _add_detail_of(self, frame: int, average: DetailAverage, aligned: bool) -> None:
+        model, frames = self.model, self.frames
+        composite, small = self._grid.small(model, self.look(frame))
+        real = torch.from_numpy(np.array(frames.rgb[frame])).permute(2, 0, 1).float() / 255
+        size = real.shape[1:]
+        smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
+        place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
+        if aligned:
+            real = moved(real, flow(smooth + model.detail(small, SCALE)[0, :3], real))
+        solid = solid_head(np.array(frames.labels[frame]), composite[0, -2])
+        average.add(real - smooth, place, solid)
+
+    def look(self, frame: int) -> Look:
+        """A frame as it is drawn after training."""
+        model, part = self.model, slice(frame, frame + 1)
+        with torch.inference_mode():
+            codes = model.code(self.offsets[part], self.eyes[part])
+            warps = model.warp(self.offsets[part, -1])
+            return looks(model, codes, warps, self.frames.pose[part], self.shoulders[part])[0]
 
     # Joint training on patches
 
@@ -264,7 +316,7 @@ class PortraitTrainer:
         """Train everything on patches."""
         from emogene.training.render_preview import scores, write_sheet
 
-        recipe = self.recipe
+        recipe = self.losses.recipe = self.recipe
 
         def show(place: Path) -> None:
             write_sheet(place / "sheet.jpg", self.portrait(), self.frames)
@@ -281,20 +333,21 @@ class PortraitTrainer:
         train(folder, self.trained, self.joint_step, self._loop(recipe.joint_steps), hooks)
 
     def _joint_optimizer(self) -> torch.optim.Optimizer:
+        """All but the hash table: two patches a step are noise to it (31 -> 28 dB on unseen frames)."""
         recipe, model = self.recipe, self.model
         networks = [p for n, p in model.head.named_parameters() if n != "table"]
-        torso = [p for n, p in model.torso.named_parameters() if n not in ("plane", "latent")]
+        torso = [p for n, p in model.torso.named_parameters() if n != "plane"]
+        share = recipe.joint_share
         groups = [
-            {"params": [model.head.table], "lr": 0.4 * recipe.field_rate},
-            {"params": networks, "lr": 0.5 * recipe.network_rate},
-            {"params": list(model.code.parameters()), "lr": 0.5 * recipe.network_rate},
-            {"params": [model.torso.plane], "lr": recipe.field_rate},
-            {"params": torso, "lr": recipe.network_rate},
-            {"params": [model.torso.latent], "lr": 2 * recipe.network_rate},
+            {"params": networks, "lr": share * recipe.network_rate},
+            {"params": list(model.code.parameters()), "lr": share * recipe.network_rate},
+            {"params": [model.torso.plane], "lr": share * recipe.field_rate},
+            {"params": torso, "lr": share * recipe.network_rate},
             {"params": list(model.decoder.parameters()), "lr": recipe.decoder_rate},
+            {"params": [model.detail.texture], "lr": recipe.detail_rate},
             {"params": list(self.trained.critic.parameters()), "lr": 0.5 * recipe.decoder_rate},
         ]
-        return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
 
     def joint_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
         """All losses of a few decoded patches."""
@@ -304,17 +357,22 @@ class PortraitTrainer:
         codes = self.codes(patch.frames, rng)
         if index % 16 == 0:
             self.model.head.update_occupancy(codes.detach(), 0.5)
-        composite, extras = self._composite(patch, codes, rng)
+        composite, extras = self._composite(patch, codes)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
-        decoded = self.model.decoder(composite, codes, float(draft))
-        losses = self._picture_losses(decoded, patch, index, rng)
-        losses |= self._layer_losses(composite, extras, patch)
+        detail = self.model.detail(extras["place"], SCALE, coarse=draft)
+        picture, gains = self.model.decoder(composite, codes, float(draft))
+        decoded = add_detail(picture, gains, detail)
+        losses = self.losses.picture(decoded, patch, index, rng)
+        if recipe.texture_weight:
+            # How much fine structure there is must be settled by the detail's gains alone: the decoder would
+            # make it up as a pattern of its 2 x 2 pixels.
+            sharpened = add_detail(picture.detach(), gains, detail)
+            losses["texture"] = recipe.texture_weight * self.losses.texture(sharpened, patch)
+        losses |= self.losses.layers(composite, extras, patch)
         total = sum(losses.values(), torch.zeros(()))
         return {"loss": total, **losses}
 
-    def _composite(
-        self, patch: Patch, codes: Tensor, rng: np.random.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _composite(self, patch: Patch, codes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Low-resolution composite [B, 18, h, w] of patches, and the layers' coverage."""
         model, edge = self.model, self.recipe.patch
         count = len(patch.frames)
@@ -325,77 +383,25 @@ class PortraitTrainer:
         seen = model.head.render_rays(origins, directions, owner, codes, warps, step=self.recipe.step)
         head = seen.channels.view(count, edge, edge, -1).permute(0, 3, 1, 2)
         opacity = seen.opacity.view(count, 1, edge, edge)
-        keep = torch.from_numpy(rng.random(count) >= self.recipe.latent_drop).float()[:, None]
-        latent = model.torso.latent[patch.frames] * keep
+        with torch.no_grad():
+            shape = (count, edge, edge)
+            place = surface_place(
+                origins.view(*shape, 3),
+                directions.view(*shape, 3),
+                seen.opacity.view(shape),
+                seen.depth.view(shape),
+                warps,
+            )
         features = model.pose_features(self.poses[patch.frames])
-        torso, alpha = model.torso(features, codes, latent, patch.xy)
+        torso, alpha = model.torso(features, codes, self.shoulders[patch.frames], patch.xy)
         extras = {
+            "place": place,
             "opacity": opacity,
             "alpha": alpha,
             "spread": seen.spread.mean(),
-            "latent": (latent**2).mean() + (model.code.appearance[patch.frames] ** 2).mean(),
+            "latent": (model.code.appearance[patch.frames] ** 2).mean(),
         }
         return layered(head, opacity, torso, alpha), extras
-
-    def _picture_losses(
-        self, decoded: Tensor, patch: Patch, index: int, rng: np.random.Generator
-    ) -> dict[str, Tensor]:
-        """Losses on the decoded patch, away from its border where the decoder saw no neighbours."""
-        recipe = self.recipe
-        inner = slice(8, -8)
-        decoded = decoded[..., inner, inner]
-        target, plate = patch.rgb[..., inner, inner], patch.plate[..., inner, inner]
-        cover, person = patch.cover[..., inner, inner], patch.person[..., inner, inner]
-        alpha = decoded[:, 3:]
-        shown = decoded[:, :3] + (1 - alpha) * plate
-        # Far from the person the plate itself is wanted: the real background may differ from it.
-        target = torch.where(person > 0, target, plate)
-        losses = {
-            "colour": charbonnier(shown, target, 0.3 + 0.7 * person),
-            "edges": recipe.edge_weight * gradients(shown, target, person),
-            "alpha": 0.2 * ((alpha - cover) ** 2).mean(),
-        }
-        if recipe.texture_weight:
-            losses["texture"] = recipe.texture_weight * texture(shown, target, person)
-        # Strided networks see a fixed grid of pixels; at a random offset the decoder cannot play to it
-        # with a screen-door pattern.
-        shown, target = _shifted(shown, target, rng)
-        if self.perceptual is not None and index % recipe.perceptual_every == 0:
-            weight = recipe.perceptual_weight * recipe.perceptual_every
-            losses["perceptual"] = weight * self.perceptual(shown, target)
-        if index >= recipe.critic_start * recipe.joint_steps:
-            losses |= self._critic_losses(shown, target)
-        return losses
-
-    def _critic_losses(self, shown: Tensor, target: Tensor) -> dict[str, Tensor]:
-        critic = self.trained.critic
-        real, real_maps = critic(target)
-        fake, _ = critic(shown.detach())
-        fooled, maps = critic(shown, frozen=True)
-        matched = sum(
-            (F.l1_loss(a, b.detach()) for a, b in zip(maps, real_maps, strict=True)), torch.zeros(())
-        )
-        weight = self.recipe.critic_weight
-        return {
-            "critic": critic_loss(real, fake),
-            "fool": weight * -fooled.mean(),
-            "match": weight * matched,
-        }
-
-    def _layer_losses(self, composite: Tensor, extras: dict[str, Tensor], patch: Patch) -> dict[str, Tensor]:
-        """Low-resolution colour and the masks' say on which layer is seen."""
-        low_cover = patch.low_cover
-        visible = low_cover.sum(1, keepdim=True)
-        shown = composite[:, :3] + (1 - composite[:, -2:].sum(1, keepdim=True)) * patch.low_plate
-        # Behind the head the torso may be anything; elsewhere the mask knows it.
-        known = (low_cover[:, :1] < 0.02).float()
-        return {
-            "low": 0.5 * charbonnier(shown, patch.low_rgb, (visible > 0).float()),
-            "head_mask": 0.03 * alpha_error(extras["opacity"], low_cover[:, :1]),
-            "torso_mask": 0.03 * alpha_error(extras["alpha"], low_cover[:, 1:], known),
-            "spread": 3.0 * extras["spread"],
-            "latent": 1e-3 * extras["latent"],
-        }
 
     # Shared parts
 
@@ -449,27 +455,6 @@ class PortraitTrainer:
             checkpoint_every=recipe.checkpoint_every,
             validate_every=recipe.preview_every,
         )
-
-
-def _shifted(shown: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Both patches [B, 3, H, W] without their first 0..7 rows and columns and as many of the last."""
-    y, x = (int(offset) for offset in rng.integers(0, 8, 2))
-    height, width = shown.shape[2] - 8, shown.shape[3] - 8
-    place = (..., slice(y, y + height), slice(x, x + width))
-    return shown[place], target[place]
-
-
-def _perceptual() -> Perceptual | None:
-    """The perceptual distance, or None where its weights cannot be had."""
-    from emogene.assets import fetch
-    from emogene.io.torch_legacy import read_legacy_tensors
-
-    try:
-        arrays = read_legacy_tensors(fetch("efficientnet-lite0"))
-    except AssetError as error:
-        log.warning("training without the perceptual loss: %s", error)
-        return None
-    return Perceptual({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def _named(stage: str, report: Report | None) -> Callable[[int, int, float], None] | None:

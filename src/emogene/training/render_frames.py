@@ -21,6 +21,8 @@ from emogene.geometry.landmarks import MOUTH, lip_opening, lip_width
 from emogene.io.clip import MASK_HEAD, MASK_TORSO, Clip
 from emogene.io.files import read_json, write_json
 from emogene.io.images import read_mask, read_rgb, resize, resize_mask
+from emogene.io.tensors import load_arrays, save_arrays
+from emogene.training.render_torso import track_shoulders
 from emogene.types import ByteArray, Camera, FloatArray
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,8 @@ class Frames:
     index: [N] frame number in the clip. rgb: [N, S, S, 3] uint8, mapped. labels: [N, S, S] uint8, mapped
     (0 background, 1 head, 2 torso). low_rgb: [N, s, s, 3] uint8 block means. low_cover: [N, s, s, 2] uint8,
     share of each block that is head, torso. landmarks, windows of three frames: [N, 3, 68, 3] canonical.
-    eyes: [N, 4]. pose: [N, 4, 4]. n_train: frames before the held-out ones. background: [S, S, 3].
+    eyes: [N, 4]. pose: [N, 4, 4]. shoulders: [N, 6] affine maps of the torso. n_train: frames before the
+    held-out ones. background: [S, S, 3].
     """
 
     index: np.ndarray
@@ -47,6 +50,7 @@ class Frames:
     windows: FloatArray
     eyes: FloatArray
     pose: FloatArray
+    shoulders: FloatArray
     camera: Camera
     background: ByteArray
     n_train: int
@@ -139,20 +143,35 @@ def open_frames(
     n = len(usable)
     before = np.clip(usable[:, None] + np.arange(-2, 1), 0, clip.n_frames - 1)
     background = clip.background_path
+    low_rgb = np.fromfile(folder / "low_rgb.u8", np.uint8).reshape(n, low, low, 3)
+    low_cover = np.fromfile(folder / "low_cover.u8", np.uint8).reshape(n, low, low, 2)
     plate = read_rgb(background) if background.exists() else np.full((size, size, 3), 128, np.uint8)
     return Frames(
         index=usable,
         rgb=np.memmap(folder / "rgb.u8", np.uint8, "r", shape=(n, size, size, 3)),
         labels=np.memmap(folder / "labels.u8", np.uint8, "r", shape=(n, size, size)),
-        low_rgb=np.fromfile(folder / "low_rgb.u8", np.uint8).reshape(n, low, low, 3),
-        low_cover=np.fromfile(folder / "low_cover.u8", np.uint8).reshape(n, low, low, 2),
+        low_rgb=low_rgb,
+        low_cover=low_cover,
         windows=np.asarray(clip.arrays["landmarks_cano"], np.float32)[before],
         eyes=np.asarray(clip.arrays["eyes"], np.float32)[usable],
         pose=np.asarray(clip.arrays["pose"], np.float32)[usable],
+        shoulders=_shoulders(clip, usable, low_rgb, low_cover[..., 1]),
         camera=clip.camera.resized(size, size),
         background=resize(plate, size, size),
         n_train=n - max(1, n // HELD_OUT) if hold_out else n,
     )
+
+
+def _shoulders(clip: Clip, usable: np.ndarray, low_rgb: ByteArray, cover: ByteArray) -> FloatArray:
+    """The torso's maps, tracked once for a clip: training and evaluation must agree about them."""
+    path = clip.folder / "shoulders.safetensors"
+    if path.exists():
+        kept = load_arrays(path)
+        if kept["frames"].shape == usable.shape and (kept["frames"] == usable).all():
+            return np.asarray(kept["shoulders"], np.float32)
+    shoulders = track_shoulders(low_rgb, cover, len(usable) // 2)
+    save_arrays(path, {"frames": usable, "shoulders": shoulders})
+    return shoulders
 
 
 def _decode(

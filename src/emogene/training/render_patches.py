@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emogene.geometry.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
-from emogene.training.render_frames import Frames
+from emogene.training.render_frames import Frames, block_mean
 from emogene.types import FloatArray
 
 Cells = NDArray[np.int64]
@@ -23,12 +23,18 @@ SCALE = 4
 
 @dataclass(frozen=True)
 class Rays:
-    """P rays of each of B frames: frames [B], pixels [B, P, 2] px, rgb [B P, 3], head cover [B P]."""
+    """P rays of each of B frames.
+
+    frames: [B]. pixels: [B, P, 2] px. rgb, plate: [B P, 3] the frame and the background alone.
+    cover: [B P] share of the pixel that is head. torso: [B P] whether it shows torso.
+    """
 
     frames: Tensor
     pixels: FloatArray
     rgb: Tensor
+    plate: Tensor
     cover: Tensor
+    torso: Tensor
 
 
 class RaySampler:
@@ -37,6 +43,7 @@ class RaySampler:
     def __init__(self, frames: Frames, n_rays: int, n_frames: int) -> None:
         self._frames, self._n_frames = frames, n_frames
         self._per_frame = n_rays // n_frames
+        self._plate = block_mean(frames.background, frames.low_rgb.shape[1])
 
     def draw(self, rng: np.random.Generator) -> Rays:
         """A batch of rays of random training frames."""
@@ -45,12 +52,15 @@ class RaySampler:
         column, row = cells[..., 0], cells[..., 1]
         picked = np.broadcast_to(chosen[:, None], row.shape)
         rgb = self._frames.low_rgb[picked, row, column].reshape(-1, 3)
-        cover = self._frames.low_cover[picked, row, column, 0].reshape(-1)
+        cover = self._frames.low_cover[picked, row, column].reshape(-1, 2)
+        plate = self._plate[row, column].reshape(-1, 3)
         return Rays(
-            torch.from_numpy(chosen),
-            (cells * SCALE + SCALE / 2).astype(np.float32),
-            torch.from_numpy(rgb).float() / 255,
-            torch.from_numpy(cover).float() / 255,
+            frames=torch.from_numpy(chosen),
+            pixels=(cells * SCALE + SCALE / 2).astype(np.float32),
+            rgb=torch.from_numpy(rgb).float() / 255,
+            plate=torch.from_numpy(plate).float() / 255,
+            cover=torch.from_numpy(cover[:, 0]).float() / 255,
+            torso=torch.from_numpy(cover[:, 1] > 0),
         )
 
     def _cells(self, frame: int, rng: np.random.Generator) -> Cells:

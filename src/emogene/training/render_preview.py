@@ -23,7 +23,8 @@ def shown(portrait: Portrait, frames: Frames, chosen: np.ndarray) -> list[ByteAr
         # The frame and the two before it, so that its landmark window is the true one.
         motion = Motion(frames.windows[frame], np.repeat(frames.eyes[frame][None], 3, 0))
         pose = HeadPose(np.repeat(frames.pose[frame][None], 3, 0))
-        rendered = portrait.render_last(motion, pose, size, background=frames.background)
+        shoulders = np.repeat(frames.shoulders[frame][None], 3, 0)
+        rendered = portrait.render_last(motion, pose, size, background=frames.background, shoulders=shoulders)
         pictures.append(rendered)
     return pictures
 

@@ -116,7 +116,7 @@ class CompositeStruct(ctypes.Structure):
         ("plane_side", _int64),
         ("plane_scale", ctypes.c_float),
         ("reach", ctypes.c_float),
-        *((name, _pointer) for name in ("knots", "across_y", "across_x")),
+        *((name, _pointer) for name in ("knots", "shoulders", "across_y", "across_x")),
         ("across_stride", _int64),
         *((name, _pointer) for name in ("enter", "shade", "leave", "leave_bias", "out")),
         ("row_pixels", _int64),
@@ -133,6 +133,23 @@ class CoverageStruct(ctypes.Structure):
         ("faint", ctypes.c_float),
         *((name, _pointer) for name in ("made", "hidden", "ring")),
         *((name, _int64) for name in ("n_made", "n_hidden", "n_ring")),
+    ]
+
+
+class EnlargementStruct(ctypes.Structure):
+    """The decoder's picture and gains, and the detail that goes over it."""
+
+    _fields_ = [
+        ("decoded", _pointer),
+        *((name, _int64) for name in ("height", "width", "row_pixels", "channels", "layers")),
+        ("cells", _pointer),
+        ("n_cells", _int64),
+        *((name, _pointer) for name in ("origin", "directions", "opacity", "depth", "warp")),
+        ("warp_side", _int64),
+        ("texture", _pointer),
+        ("side", _int64),
+        ("thin", ctypes.c_float),
+        *((name, _pointer) for name in ("surface", "place", "out")),
     ]
 
 

@@ -41,8 +41,10 @@ static void place_samples(const Composite& c, int64_t y, ComposeScratch& s) {
     }
     const vf px = (lane_numbers() + ((float)x + 0.5f)) * (1.0f / (float)c.width) - 1.0f;
     const float half = 0.5f * (float)side;
-    vf u = ((px + moved[0]) * c.plane_scale + 1.0f) * half - 0.5f;
-    vf v = ((py + moved[1]) * c.plane_scale + 1.0f) * half - 0.5f;
+    const float* m = c.shoulders;
+    const vf turned_x = px + m[0] * px + m[1] * py + m[4], turned_y = py + m[2] * px + m[3] * py + m[5];
+    vf u = ((turned_x + moved[0]) * c.plane_scale + 1.0f) * half - 0.5f;
+    vf v = ((turned_y + moved[1]) * c.plane_scale + 1.0f) * half - 0.5f;
     // The last texel is reached from the one before it: both corners then stay inside the plane.
     const vf last = splat((float)(side - 1)), before = splat((float)(side - 2));
     u = vmin(vmax(u, vf{}), last), v = vmin(vmax(v, vf{}), last);

@@ -2,6 +2,7 @@
 #pragma once
 #include "compose.h"
 #include "convolve.h"
+#include "detail.h"
 #include "image.h"
 #include "paint.h"
 #include "train.h"
@@ -34,5 +35,5 @@ constexpr size_t kScratchBytes =
         EG_NAMESPACE::encode_entry, EG_NAMESPACE::ray_sums, EG_NAMESPACE::ray_sums_backward,         \
         EG_NAMESPACE::train, EG_NAMESPACE::scatter_level, EG_NAMESPACE::make_mask,                   \
         EG_NAMESPACE::render_image, EG_NAMESPACE::compose, EG_NAMESPACE::convolve,                   \
-        EG_NAMESPACE::pack_weights, EG_NAMESPACE::paint, EG_NAMESPACE::adam                          \
+        EG_NAMESPACE::pack_weights, EG_NAMESPACE::enlarge, EG_NAMESPACE::paint, EG_NAMESPACE::adam   \
   }

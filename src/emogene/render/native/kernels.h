@@ -115,6 +115,7 @@ struct Composite {
   int64_t plane_side;
   float plane_scale, reach;               // picture to plane coordinates; largest displacement
   const float* knots;                     // [2, 12, 12] displacements before tanh
+  const float* shoulders;                 // [6] affine map: identity's deviation row by row, shift
   const float *across_y, *across_x;       // [2 h, 12], [12, stride]: bicubic weights of every sample
   int64_t across_stride;                  // 2 w or more, a multiple of 16
   const float *enter, *shade;             // [48, 32], [48] with the pose's share
@@ -130,6 +131,25 @@ struct Coverage {
   float faint;                            // both alphas together above it: somebody is there
   int32_t *made, *hidden, *ring;          // out, room for all cells each: near somebody; one more around
   int64_t n_made, n_hidden, n_ring;       //   for the hidden layers; those around that, which are read
+};
+
+constexpr int kMostLayers = 4;  // of detail
+
+// The decoder's picture and gains, and the detail that goes over it. Pictures are bordered as in Convolution.
+struct Enlargement {
+  const float* decoded;                   // [..][row_pixels][channels]: [4 planes][2 x 2], then gains
+  int64_t height, width, row_pixels, channels, layers;
+  const int32_t* cells;                   // [n_cells] to make, as in Convolution
+  int64_t n_cells;                        // negative: all
+  const float *origin, *directions;       // [3], [h * w, 3] of the rays
+  const float *opacity, *depth;           // [h * w] of the head
+  const float* warp;                      // [S, S, S, 3]
+  int64_t warp_side;
+  const uint32_t* texture;                // [side, side, pairs]: 3 channels per layer, two bf16 each
+  int64_t side;
+  float thin;                             // opacity up to which a pixel shows no detail
+  float *surface, *place;                 // room for [h * w, 3] and [h * w, 2]
+  float* out;                             // [..][row_pixels][4 planes][4 x 4]
 };
 
 enum PictureKind { kRgb, kRgba, kPlanes };
@@ -163,6 +183,7 @@ struct Kernels {
   void (*compose)(const Composite*, void* scratch, int thread, int threads);
   void (*convolve)(const Convolution*, void* scratch, int thread, int threads);
   void (*pack_weights)(const float* weight, int64_t inputs, int64_t outputs, void* out);
+  void (*enlarge)(const Enlargement*, int phase, int thread, int threads);
   void (*paint)(const Picture*, int thread, int threads);
   void (*adam)(float* value, float* mean, float* square, float* grad, uint16_t* packed, int64_t count,
                const float* settings);

@@ -424,6 +424,17 @@ EG_EXPORT int eg_pack_weights(int isa, const float* weight, int64_t inputs, int6
   return kOk;
 }
 
+EG_EXPORT int eg_enlarge(int isa, int threads, const Enlargement* enlargement) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  if (threads < 1 || threads > kMaxThreads) return kBadThreads;
+  if (enlargement->layers > kMostLayers || enlargement->side < 2) return kBadSize;
+  // Places are means over neighbours' surfaces, pixels blends of neighbours' places.
+  for (int phase = enlargement->layers ? 0 : 2; phase < 3; phase++)
+    on_threads(*kernels, threads, [&](int t) { kernels->enlarge(enlargement, phase, t, threads); });
+  return kOk;
+}
+
 EG_EXPORT int eg_paint(int isa, int threads, const Picture* picture) {
   const Kernels* kernels = table(isa);
   if (!kernels) return kBadIsa;

@@ -1,0 +1,119 @@
+"""Detail: sharp pictures laid on the head, read at full resolution where the field found its surface.
+
+The field is asked on a grid of 128 x 128 rays, so hair, skin, brows and teeth fall between its rays. Here
+each ray's mean depth says where on the neutral head it ended; between rays that place is interpolated, and a
+flat texture (the head seen from the front, parallel projection) is read at every pixel of the large picture.
+The decoder gives a gain per pixel and layer, so that detail can come and go with expression
+(deferred neural textures, Thies et al. 2019, on the field's own geometry).
+
+surface place [B, 2, h, w] in [-1, 1] -> detail [B, 3 layers, 4h, 4w]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SMOOTHING = 3
+"""Low pixels over which the place is averaged: depth may be noisy, a face is smooth."""
+FAINT = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetailConfig:
+    """Sizes of the detail texture."""
+
+    texels: int = 448
+    """Edge of the texture, which covers the head's box: about 1.4 texels per pixel of a 512 px portrait."""
+    layers: int = 2
+    """Pictures that are laid over each other with gains of their own; 0: none."""
+
+
+class Detail(nn.Module):
+    """The textures of one person."""
+
+    def __init__(self, config: DetailConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.texture = nn.Parameter(torch.zeros(1, 3 * config.layers, config.texels, config.texels))
+
+    def forward(self, place: Tensor, scale: int, *, coarse: bool = False) -> Tensor:
+        """Read the textures.
+
+        Args:
+            place: [B, 2, h, w] texture coordinates (x, y) in [-1, 1] at low resolution.
+            scale: pixels per low pixel.
+            coarse: for a picture of half the usual size: read the textures at half theirs.
+
+        Returns:
+            [B, 3 layers, scale h, scale w].
+        """
+        if not self.config.layers:
+            height, width = place.shape[2:]
+            return place.new_zeros(len(place), 0, scale * height, scale * width)
+        texture = F.avg_pool2d(self.texture, 2) if coarse else self.texture
+        fine = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
+        texture = texture.expand(len(place), -1, -1, -1)
+        return F.grid_sample(texture, fine.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def coarse(detail: Detail) -> Detail:
+    """Half the texels, for pictures of half the size."""
+    half = Detail(replace(detail.config, texels=detail.config.texels // 2))
+    with torch.no_grad():
+        half.texture.copy_(F.avg_pool2d(detail.texture, 2))
+    return half
+
+
+def surface_place(rays_o: Tensor, rays_d: Tensor, opacity: Tensor, depth: Tensor, warp: Tensor) -> Tensor:
+    """Where on the neutral head the rays of pictures end, as texture coordinates.
+
+    Args:
+        rays_o: [B, h, w, 3] origins in unit-cube coordinates.
+        rays_d: [B, h, w, 3] unit directions.
+        opacity: [B, h, w] of the field.
+        depth: [B, h, w] opacity-weighted distance past the point nearest to the cube's centre.
+        warp: [B, G, G, G, 3] displacements to the neutral head.
+
+    Returns:
+        [B, 2, h, w] in [-1, 1], y downwards; smoothed, and continued a little beyond the silhouette.
+    """
+    nearest = ((0.5 - rays_o) * rays_d).sum(-1)
+    length = nearest + depth / opacity.clamp(min=FAINT)
+    points = (rays_o + length[..., None] * rays_d).clamp(0.0, 1.0)
+    grid = (points * 2 - 1)[:, None]
+    moved = F.grid_sample(warp.permute(0, 4, 1, 2, 3), grid, padding_mode="border", align_corners=True)[
+        :, :, 0
+    ]
+    neutral = (points.permute(0, 3, 1, 2) + moved).clamp(0.0, 1.0)
+    weight = opacity[:, None] + FAINT
+    pad = SMOOTHING // 2
+    near = F.avg_pool2d(
+        F.pad(torch.cat([neutral[:, :2] * weight, weight], 1), (pad,) * 4, mode="replicate"), SMOOTHING, 1
+    )
+    xy = near[:, :2] / near[:, 2:]
+    return torch.stack([xy[:, 0] * 2 - 1, 1 - xy[:, 1] * 2], 1)
+
+
+def add_detail(picture: Tensor, gains: Tensor, detail: Tensor) -> Tensor:
+    """Enlarge the decoder's picture and lay the detail over it.
+
+    Args:
+        picture: [B, 4, 2h, 2w] premultiplied rgb and alpha.
+        gains: [B, layers, h, w] at low resolution.
+        detail: [B, 3 layers, H, W].
+
+    Returns:
+        [B, 4, H, W].
+    """
+    size = (detail.shape[2], detail.shape[3])
+    large = F.interpolate(picture, size, mode="bilinear", align_corners=False)
+    batch, layers = gains.shape[:2]
+    if not layers:
+        return large
+    fine = F.interpolate(gains, size, mode="bilinear", align_corners=False)
+    shown = (fine[:, :, None] * detail.view(batch, layers, 3, *size)).sum(1)
+    return torch.cat([large[:, :3] + shown, large[:, 3:]], 1)

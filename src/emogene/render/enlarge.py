@@ -1,0 +1,99 @@
+"""The decoder's picture enlarged, with detail over it, by the native kernel: what ``detail.py`` computes.
+
+The texture is kept as bf16 pairs (values differ by 2^-9), one gather for two channels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from emogene.render import backend as backends
+from emogene.render.convolve import Decoded
+from emogene.render.decoder import PIXELS, SCALE, THIN
+from emogene.render.detail import Detail
+from emogene.render.native import binding
+from emogene.render.volume import RayOutput
+
+MOST_LAYERS = 4
+
+
+class NativeDetail:
+    """A detail texture ready for the kernel; keeps its buffers, so one thread at a time."""
+
+    def __init__(self, detail: Detail) -> None:
+        loaded = backends.kernels()
+        assert loaded is not None
+        self._kernels, self._layers = loaded, detail.config.layers
+        self._side = detail.config.texels
+        self._texture = packed_texture(detail.texture.detach()[0])
+        self._buffers: tuple[Tensor, ...] = ()
+
+    @staticmethod
+    def available(detail: Detail) -> bool:
+        """Whether this machine and texture can use the kernel."""
+        cpu = detail.texture.device.type == "cpu"
+        return cpu and detail.config.layers <= MOST_LAYERS and backends.kernels() is not None
+
+    def enlarge(
+        self, decoded: Decoded, head: RayOutput, origin: Tensor, rays_d: Tensor, warp: Tensor
+    ) -> Decoded:
+        """Make four times the size of it.
+
+        Args:
+            decoded: picture of 2 x 2 pixels per low pixel and gains (``NativeDecoder.run``).
+            head: what the field shows, [h, w, ...].
+            origin: [3] of the rays, unit-cube coordinates.
+            rays_d: [h, w, 3] unit directions.
+            warp: [G, G, G, 3].
+
+        Returns:
+            4 planes of 4 x 4 pixels per low pixel; valid until the next call.
+        """
+        height, width = decoded.height, decoded.width
+        rows, columns, channels = decoded.pixels.shape
+        if not self._buffers or self._buffers[0].shape[:2] != (rows, columns):
+            shapes = ((rows, columns, 4 * SCALE**2), (height * width, 3), (height * width, 2))
+            self._buffers = tuple(torch.zeros(shape) for shape in shapes)
+        out, surface, place = self._buffers
+        tensors = {
+            "decoded": decoded.pixels,
+            "cells": decoded.cells,
+            "origin": origin.contiguous(),
+            "directions": rays_d.contiguous(),
+            "opacity": head.opacity.contiguous(),
+            "depth": head.depth.contiguous(),
+            "warp": warp.contiguous(),
+            "texture": self._texture,
+            "surface": surface,
+            "place": place,
+            "out": out,
+        }
+        enlargement = binding.EnlargementStruct(
+            height=height,
+            width=width,
+            row_pixels=columns,
+            channels=channels,
+            layers=self._layers,
+            n_cells=-1 if decoded.cells is None else len(decoded.cells),
+            warp_side=warp.shape[0],
+            side=self._side,
+            thin=THIN,
+            **{name: binding.address(tensor) for name, tensor in tensors.items()},
+        )
+        assert channels >= PIXELS + self._layers
+        self._kernels.call("eg_enlarge", binding.thread_count(), ctypes.byref(enlargement))
+        return Decoded(out, height, width, decoded.cells)
+
+
+def packed_texture(texture: Tensor) -> Tensor:
+    """[3 layers, S, S] -> int32 [S, S, pairs]: two bf16 channels each, the even one in the lower half."""
+    channels = texture.permute(1, 2, 0).float()
+    channels = F.pad(channels, (0, channels.shape[2] % 2))
+    if channels.shape[2] == 0:
+        return torch.zeros(*channels.shape[:2], 1, dtype=torch.int32)
+    halves = channels.to(torch.bfloat16).contiguous().view(torch.int16)
+    return halves.view(torch.int32).contiguous()

@@ -1,0 +1,124 @@
+"""What a decoded patch is judged by: colour and edges at half size, fine structure by amount, layers."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from emogene.errors import AssetError
+from emogene.render.losses import (
+    PatchCritic,
+    Perceptual,
+    alpha_error,
+    charbonnier,
+    critic_loss,
+    gradients,
+    texture,
+)
+from emogene.training.render_patches import Patch
+from emogene.training.render_recipe import RenderRecipe
+
+log = logging.getLogger(__name__)
+
+
+class PatchLosses:
+    """The losses of the joint stage, weighted by a recipe."""
+
+    def __init__(self, recipe: RenderRecipe, critic: PatchCritic) -> None:
+        self.recipe, self.critic = recipe, critic
+        self.perceptual = _perceptual() if recipe.perceptual_weight > 0 else None
+
+    def picture(
+        self, decoded: Tensor, patch: Patch, index: int, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """Losses on the decoded patch, away from its border where the decoder saw no neighbours."""
+        recipe = self.recipe
+        inner = slice(8, -8)
+        decoded = decoded[..., inner, inner]
+        target, plate = patch.rgb[..., inner, inner], patch.plate[..., inner, inner]
+        cover, person = patch.cover[..., inner, inner], patch.person[..., inner, inner]
+        alpha = decoded[:, 3:]
+        shown = decoded[:, :3] + (1 - alpha) * plate
+        # Far from the person the plate itself is wanted: the real background may differ from it.
+        target = torch.where(person > 0, target, plate)
+        losses = {
+            # At half the size: finer structure than that lies a pixel off now and then (landmarks, pose and
+            # depth are good to about .7 px), and an error that counts it makes all of it blur.
+            "colour": charbonnier(_halved(shown), _halved(target), 0.3 + 0.7 * _halved(person)),
+            "edges": recipe.edge_weight * gradients(_halved(shown), _halved(target), _halved(person)),
+            "alpha": 0.2 * ((alpha - cover) ** 2).mean(),
+        }
+        # Strided networks see a fixed grid of pixels; at a random offset the decoder cannot play to it
+        # with a screen-door pattern.
+        shown, target = _shifted(shown, target, rng)
+        if self.perceptual is not None and index % recipe.perceptual_every == 0:
+            weight = recipe.perceptual_weight * recipe.perceptual_every
+            losses["perceptual"] = weight * self.perceptual(shown, target)
+        if index >= recipe.critic_start * recipe.joint_steps:
+            losses |= self._adversarial(shown, target)
+        return losses
+
+    def texture(self, decoded: Tensor, patch: Patch) -> Tensor:
+        inner = slice(8, -8)
+        decoded, cover = decoded[..., inner, inner], patch.cover[..., inner, inner]
+        shown = decoded[:, :3] + (1 - decoded[:, 3:]) * patch.plate[..., inner, inner]
+        return texture(shown, patch.rgb[..., inner, inner], (cover > 0.99).float())
+
+    def _adversarial(self, shown: Tensor, target: Tensor) -> dict[str, Tensor]:
+        critic = self.critic
+        real, real_maps = critic(target)
+        fake, _ = critic(shown.detach())
+        fooled, maps = critic(shown, frozen=True)
+        matched = sum(
+            (F.l1_loss(a, b.detach()) for a, b in zip(maps, real_maps, strict=True)), torch.zeros(())
+        )
+        weight = self.recipe.critic_weight
+        return {
+            "critic": critic_loss(real, fake),
+            "fool": weight * -fooled.mean(),
+            "match": weight * matched,
+        }
+
+    def layers(self, composite: Tensor, extras: dict[str, Tensor], patch: Patch) -> dict[str, Tensor]:
+        """Low-resolution colour and the masks' say on which layer is seen."""
+        low_cover = patch.low_cover
+        visible = low_cover.sum(1, keepdim=True)
+        shown = composite[:, :3] + (1 - composite[:, -2:].sum(1, keepdim=True)) * patch.low_plate
+        # Behind the head the torso may be anything; elsewhere the mask knows it.
+        known = (low_cover[:, :1] < 0.02).float()
+        return {
+            "low": 0.5 * charbonnier(shown, patch.low_rgb, (visible > 0).float()),
+            "head_mask": 0.03 * alpha_error(extras["opacity"], low_cover[:, :1]),
+            "torso_mask": 0.03 * alpha_error(extras["alpha"], low_cover[:, 1:], known),
+            "spread": 3.0 * extras["spread"],
+            "latent": 1e-3 * extras["latent"],
+        }
+
+
+def _halved(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, 2)
+
+
+def _shifted(shown: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Both patches [B, 3, H, W] without their first 0..7 rows and columns and as many of the last."""
+    y, x = (int(offset) for offset in rng.integers(0, 8, 2))
+    height, width = shown.shape[2] - 8, shown.shape[3] - 8
+    place = (..., slice(y, y + height), slice(x, x + width))
+    return shown[place], target[place]
+
+
+def _perceptual() -> Perceptual | None:
+    """The perceptual distance, or None where its weights cannot be had."""
+    from emogene.assets import fetch
+    from emogene.io.torch_legacy import read_legacy_tensors
+
+    try:
+        arrays = read_legacy_tensors(fetch("efficientnet-lite0"))
+    except AssetError as error:
+        log.warning("training without the perceptual loss: %s", error)
+        return None
+    return Perceptual({name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -1,0 +1,160 @@
+"""What the joint training starts from: a torso learned alone, and detail taken from the pictures themselves.
+
+Left to start from nothing, the torso costs the face its first thousand steps (both lie in the same patches),
+and the decoder learns to turn detail off before there is any.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emogene.io.clip import MASK_HEAD
+from emogene.render.detail import Detail
+from emogene.render.losses import alpha_error
+from emogene.render.model import PortraitModel
+from emogene.training.render_frames import Frames, block_mean
+
+TORSO_STEPS = 300
+TORSO_FRAMES = 4
+"""Whole small pictures per step."""
+OUTLINE = 5
+"""Pixels along the head's outline that give none: there the mask errs and background shines in."""
+SOLID = 0.9
+"""Opacity from which a pixel of the head may give its detail."""
+
+
+def learn_torso(model: PortraitModel, frames: Frames, codes: Tensor, steps: int = TORSO_STEPS) -> float:
+    """Train the torso alone on whole small pictures; the head covers what it covers.
+
+    Args:
+        model: the torso is changed.
+        frames: training frames.
+        codes: [N, 32] frame codes, no gradient.
+        steps: optimizer steps.
+
+    Returns:
+        Mean squared colour error of the last steps.
+    """
+    from emogene.render.torso import picture_grid
+
+    low = frames.low_rgb.shape[1]
+    xy = picture_grid(low, low)
+    plate = _pictures(block_mean(frames.background, low)[None])
+    networks = [p for n, p in model.torso.named_parameters() if n != "plane"]
+    optimizer = torch.optim.Adam(
+        [{"params": [model.torso.plane], "lr": 2e-2}, {"params": networks, "lr": 4e-3}], betas=(0.9, 0.99)
+    )
+    rng = np.random.default_rng(0)
+    poses, shoulders = torch.from_numpy(frames.pose), torch.from_numpy(frames.shoulders)
+    recent: list[float] = []
+    for _ in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] *= 0.05 ** (1 / steps)
+        chosen = rng.integers(0, frames.n_train, TORSO_FRAMES)
+        rgb = _pictures(frames.low_rgb[chosen])
+        cover = torch.from_numpy(frames.low_cover[chosen]).permute(0, 3, 1, 2).float() / 255
+        features = model.pose_features(poses[chosen])
+        channels, alpha = model.torso(features, codes[chosen], shoulders[chosen], xy)
+        known = (cover[:, :1] < 0.02).float()
+        shown = alpha * channels[:, :3] + (1 - alpha) * plate
+        # Far from the torso the plate itself is wanted: the real background may differ from it.
+        target = torch.where(cover[:, 1:] > 0, rgb, plate)
+        colour = ((shown - target) ** 2 * known).mean()
+        loss = colour + 0.01 * alpha_error(alpha, cover[:, 1:], known)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        recent = [*recent[-19:], colour.item()]
+    return float(np.mean(recent))
+
+
+class DetailAverage:
+    """Mean, over frames, of what interpolation of the small picture misses, laid out as texture."""
+
+    def __init__(self, detail: Detail) -> None:
+        self._edge = detail.config.texels
+        self._total = np.zeros((3, self._edge**2))
+        self._count = np.zeros(self._edge**2)
+
+    def add(self, missed: Tensor, place: Tensor, solid: Tensor) -> None:
+        """One frame.
+
+        Args:
+            missed: [3, H, W] what is wanted there.
+            place: [2, H, W] texture coordinates.
+            solid: [H, W] where the head is whole.
+        """
+        cell = ((place + 1) * (self._edge / 2)).long()
+        inside = solid & ((cell >= 0) & (cell < self._edge)).all(0)
+        index = (cell[1] * self._edge + cell[0])[inside].numpy()
+        values = missed[:, inside].numpy()
+        self._count += np.bincount(index, minlength=self._edge**2)
+        for channel in range(3):
+            self._total[channel] += np.bincount(index, values[channel], self._edge**2)
+
+    @torch.no_grad()
+    def write(self, detail: Detail) -> None:
+        """Make it the first layer of ``detail``; texels that no frame showed stay empty."""
+        shape = (3, self._edge, self._edge)
+        total = torch.from_numpy(self._total).float().view(1, *shape)
+        count = torch.from_numpy(self._count).float().view(1, 1, *shape[1:])
+        # Texels are finer than pixels: those between take their neighbours' mean.
+        near_total, near_count = (F.avg_pool2d(values, 3, 1, 1) for values in (total, count))
+        own = count > 2
+        mean = torch.where(own, total / count.clamp(min=1), near_total / near_count.clamp(min=0.2))
+        detail.texture[:, :3] = mean
+
+
+def flow(ours: Tensor, real: Tensor, window: float = 5.0, limit: float = 1.25) -> Tensor:
+    """Small displacements d, [2, H, W] in pixels (x, y), with real(p + d) like ours(p) (Lucas & Kanade 1981).
+
+    Args:
+        ours: [3, H, W].
+        real: [3, H, W].
+        window: deviation of the neighbourhood that moves together, in pixels of half the size.
+        limit: longer displacements are cut to this, in the same pixels.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    first, second = (F.avg_pool2d(image.mean(0)[None], 2)[0].numpy() for image in (ours, real))
+    dx, dy = gaussian_filter(first, 1.0, order=(0, 1)), gaussian_filter(first, 1.0, order=(1, 0))
+    change = gaussian_filter(second, 1.0) - gaussian_filter(first, 1.0)
+    # Brightness that differs over a whole neighbourhood is light, not motion.
+    change = change - gaussian_filter(change, 2 * window)
+    products = (dx * dx, dx * dy, dy * dy, dx * change, dy * change)
+    xx, xy, yy, xt, yt = (gaussian_filter(product, window) for product in products)
+    floor = 0.05 * float(np.median(xx + yy)) + 1e-8
+    xx, yy = xx + floor, yy + floor
+    determinant = xx * yy - xy * xy
+    found = np.stack([-(yy * xt - xy * yt), -(xx * yt - xy * xt)]) / determinant
+    shift = torch.from_numpy(2 * np.clip(found, -limit, limit).astype(np.float32))
+    return F.interpolate(shift[None], real.shape[1:], mode="bilinear", align_corners=False)[0]
+
+
+def moved(image: Tensor, shift: Tensor) -> Tensor:
+    """image [3, H, W] read at p + shift(p), shift [2, H, W] in pixels."""
+    height, width = image.shape[1:]
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    grid = torch.stack([(x + shift[0]) * (2 / width) - 1, (y + shift[1]) * (2 / height) - 1], -1)
+    result: Tensor = F.grid_sample(
+        image[None], grid[None], mode="bicubic", padding_mode="border", align_corners=False
+    )[0]
+    return result
+
+
+def solid_head(labels: NDArray[np.uint8], opacity: Tensor) -> Tensor:
+    """Where mask [H, W] and field [h, w] both see head, and it is not its outline, [H, W]."""
+    inside = torch.from_numpy(labels == MASK_HEAD).float()[None, None]
+    inside = -F.max_pool2d(-inside, 2 * OUTLINE + 1, 1, OUTLINE)[0, 0]
+    grown = F.interpolate(opacity[None, None], labels.shape, mode="bilinear", align_corners=False)[0, 0]
+    result: Tensor = (inside > 0) & (grown > SOLID)
+    return result
+
+
+def _pictures(rgb: NDArray[np.uint8]) -> Tensor:
+    """uint8 [B, H, W, 3] -> float [B, 3, H, W] in 0..1."""
+    return torch.from_numpy(np.array(rgb)).permute(0, 3, 1, 2).float() / 255

@@ -1,0 +1,112 @@
+"""Detail: where surfaces lie on the texture, and the kernel against the same in torch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from emogene.render.convolve import NativeDecoder
+from emogene.render.decoder import SCALE, Decoder, DecoderConfig
+from emogene.render.detail import Detail, DetailConfig, add_detail, coarse, surface_place
+from emogene.render.enlarge import NativeDetail, packed_texture
+from emogene.render.volume import RayOutput
+
+
+def make_detail(layers: int = 2, texels: int = 61) -> Detail:
+    detail = Detail(DetailConfig(texels=texels, layers=layers))
+    with torch.no_grad():
+        smooth = torch.randn(1, max(3 * layers, 1), 9, 9, generator=torch.Generator().manual_seed(0))
+        detail.texture.copy_(0.2 * F.interpolate(smooth, (texels, texels), mode="bicubic")[:, : 3 * layers])
+    return detail
+
+
+def looking_at_the_cube(height: int, width: int):
+    """Rays along -z through the cube, and a field that ends them at its middle, to the left hardly."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    target = torch.stack([(x + 0.5) / width, 1 - (y + 0.5) / height, torch.full_like(x, 0.5).float()], -1)
+    origin = torch.tensor([0.5, 0.5, 3.0])
+    rays_d = F.normalize(target - origin, dim=-1)
+    opacity = ((x + 0.5) / width).clamp(0, 1)
+    nearest = ((0.5 - origin) * rays_d).sum(-1)
+    depth = ((target - origin).norm(dim=-1) - nearest) * opacity
+    return origin, rays_d, RayOutput(torch.zeros(height, width, 16), opacity, depth, depth)
+
+
+def test_a_flat_surface_lies_on_the_texture_as_it_is_seen():
+    height, width = 12, 16
+    origin, rays_d, head = looking_at_the_cube(height, width)
+    place = surface_place(
+        origin.expand(1, height, width, 3),
+        rays_d[None],
+        head.opacity[None],
+        head.depth[None],
+        torch.zeros(1, 4, 4, 4, 3),
+    )[0]
+    x = (torch.arange(width) + 0.5) / width * 2 - 1
+    y = (torch.arange(height) + 0.5) / height * 2 - 1
+    inner = (
+        slice(1, -1),
+        slice(4, -1),
+    )  # neighbours pull at the border
+    assert torch.allclose(place[0][inner], x.expand(height, width)[inner], atol=0.02)
+    assert torch.allclose(place[1][inner], y[:, None].expand(height, width)[inner], atol=0.02)
+
+
+def test_the_warp_moves_the_place():
+    origin, rays_d, head = looking_at_the_cube(8, 8)
+    warp = torch.zeros(1, 4, 4, 4, 3)
+    arguments = (origin.expand(1, 8, 8, 3), rays_d[None], head.opacity[None], head.depth[None])
+    before = surface_place(*arguments, warp)
+    warp[..., 0] = 0.1
+    moved = surface_place(*arguments, warp) - before
+    assert torch.allclose(moved[0, 0, 3:5, 3:5], torch.full((2, 2), 0.2), atol=1e-3)
+    assert float(moved[0, 1].abs().max()) < 1e-5
+
+
+def test_no_gain_shows_no_detail():
+    detail, place = make_detail(), torch.rand(1, 2, 5, 6) * 2 - 1
+    picture = torch.rand(1, 4, 10, 12)
+    shown = add_detail(picture, torch.zeros(1, 2, 5, 6), detail(place, SCALE))
+    assert torch.allclose(shown, F.interpolate(picture, (20, 24), mode="bilinear"), atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+@pytest.mark.parametrize("size", [(13, 22), (3, 5), (1, 1)])
+def test_kernel_equals_torch(isa, threads, layers, size):
+    height, width = size
+    torch.manual_seed(0)
+    decoder = Decoder(DecoderConfig(width=16, depth=1, layers=layers)).eval()
+    detail = make_detail(layers)
+    origin, rays_d, head = looking_at_the_cube(height, width)
+    warp = 0.02 * torch.randn(5, 5, 5, 3)
+    composite, code = torch.rand(18, height, width), torch.randn(32)
+    composite[16] = head.opacity
+    native = NativeDecoder(decoder)
+    with torch.inference_mode():
+        picture, gains = decoder(composite[None], code[None])
+        decoded = native.decode(composite, code)
+        result = NativeDetail(detail).enlarge(decoded, head, origin, rays_d, warp).planes()
+        place = surface_place(
+            origin.expand(1, height, width, 3), rays_d[None], head.opacity[None], head.depth[None], warp[None]
+        )
+        expected = add_detail(picture, gains, detail(place, SCALE))[0]
+    assert result.shape == expected.shape == (4, 4 * height, 4 * width)
+    assert float((result - expected).abs().max()) < (3e-2 if isa in ("avx512fp16", "amx") else 5e-3)
+
+
+def test_broken_numbers_stay_in_range(isa):
+    decoder, detail = Decoder(DecoderConfig(width=16, depth=0)), make_detail()
+    origin, rays_d, head = looking_at_the_cube(6, 6)
+    head.depth[2, 3] = float("nan")
+    rays_d[1, 1] = float("inf")
+    decoded = NativeDecoder(decoder).decode(torch.rand(18, 6, 6), torch.zeros(32))
+    warp = torch.full((3, 3, 3, 3), float("nan"))
+    NativeDetail(detail).enlarge(decoded, head, origin, rays_d, warp)
+
+
+def test_texture_pairs_and_the_coarse_one():
+    detail = make_detail(layers=1, texels=8)
+    pairs = packed_texture(detail.texture.detach()[0])
+    assert pairs.shape == (8, 8, 2)
+    halves = pairs.view(torch.int16).view(torch.bfloat16).view(8, 8, 4)[..., :3].permute(2, 0, 1).float()
+    assert torch.allclose(halves, detail.texture[0], atol=2e-3)
+    assert coarse(detail).texture.shape == (1, 3, 4, 4)
