@@ -1,10 +1,12 @@
 """Judge a portrait clip as a stranger would: clip folder -> is the face found, tracked, its emotion named.
 
-    python -m emogene.persona.check_clip --clips clips/lena clips/jonas --videos acted/angry-1.mp4=angry
+    python -m emogene.persona.check_clip --clips clips/lena clips/jonas
+    python -m emogene.persona.check_clip --personas lena jonas --videos acted/angry-1.mp4=angry
 
 Every drawn frame goes through the face tracker; what it sees is held against the clip's exact labels. Then
 the expression judge of ``evaluate`` names the emotion blind, take by take (the mean of a take's frames, as a
-viewer sees a clip, not a frame). Videos of acted emotions go through the same judge: they are the yardstick.
+viewer sees a clip, not a frame). Personas act every emotion at full dose while they speak. Videos of acted
+emotions go through the same judge: they are the yardstick.
 """
 
 from __future__ import annotations
@@ -26,10 +28,17 @@ from emogene.geometry.landmarks import MESH_FROM_LANDMARK, eye_opening, lip_open
 from emogene.io.clip import Clip, open_clip
 from emogene.io.images import read_rgb
 from emogene.io.video import read_video
+from emogene.persona.animation import animate_face
+from emogene.persona.kit import shipped_kit
+from emogene.persona.mesh import PersonaMesh
+from emogene.persona.portrait_clip import babble
+from emogene.persona.render_gl import Renderer
 from emogene.types import EMOTIONS, FPS, N_EMOTIONS, NEUTRAL, ByteArray, FloatArray
 
 logger = logging.getLogger(__name__)
 
+ACTS, ACT_FRAMES, ACT_EVERY = 2, 60, 8
+"""Takes of each emotion that a persona acts, their length, and how many frames lie between two looks."""
 LEAST_DOSE = 0.55
 """Takes with less of an emotion than this are not asked for."""
 
@@ -105,6 +114,26 @@ def check_clip(clip: Clip, judge: ExpressionJudge, every: int = 1) -> tuple[Agre
     return agreement(clip, indices, track), table
 
 
+def check_persona(name: str, judge: ExpressionJudge) -> FloatArray:
+    """How a persona that speaks with each emotion at full dose is named, [8, 8]."""
+    renderer = Renderer(PersonaMesh(shipped_kit(name)))
+    table = np.zeros((N_EMOTIONS, N_EMOTIONS), np.float32)
+    for truth in range(N_EMOTIONS):
+        weights = np.zeros((ACT_FRAMES, N_EMOTIONS), np.float32)
+        weights[:, truth] = 1
+        for take in range(ACTS):
+            phones, energy = babble(np.random.default_rng([7, take]), ACT_FRAMES / FPS)
+            face = animate_face(phones, energy, weights, seed=take)
+            # The first third of a take is still on the way to its emotion.
+            acted = slice(ACT_FRAMES // 3, None, ACT_EVERY)
+            units, turns = (np.asarray(x[acted], np.float32) for x in (face.units, face.head_euler_rad))
+            still = np.zeros(3, np.float32)
+            pictures = [renderer.draw(*motion, still)[0] for motion in zip(units, turns, strict=True)]
+            track = track_frames(pictures, fps=FPS / ACT_EVERY)
+            table[truth, judged(judge, pictures, track)[track.valid].mean(0).argmax()] += 1
+    return table
+
+
 def check_video(path: Path, truth: int, judge: ExpressionJudge, every: int = 5) -> FloatArray:
     """How an acted video was named, [8, 8] with one count."""
     pictures = [picture for number, (_, picture) in enumerate(read_video(path)[1]) if number % every == 0]
@@ -130,6 +159,7 @@ def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--clips", type=Path, nargs="*", default=[], help="folders of persona.portrait_clip")
+    parser.add_argument("--personas", nargs="*", default=[], help="names of shipped personas, to act")
     parser.add_argument("--videos", nargs="*", default=[], help="FILE=EMOTION of acted clips")
     parser.add_argument("--every", type=int, default=1, help="look at every so many pictures")
     arguments = parser.parse_args()
@@ -140,7 +170,11 @@ def main() -> None:
         found, table = check_clip(open_clip(folder), judge, arguments.every)
         sys.stdout.write(f"{folder.name}: {found}\n{as_text(table)}\n")
         total += table
-    if len(arguments.clips) > 1:
+    for name in arguments.personas:
+        table = check_persona(name, judge)
+        sys.stdout.write(f"{name}, full dose\n{as_text(table)}\n")
+        total += table
+    if len(arguments.clips) + len(arguments.personas) > 1:
         sys.stdout.write(f"all personas\n{as_text(total)}\n")
     acted = np.zeros_like(total)
     for item in arguments.videos:

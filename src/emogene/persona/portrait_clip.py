@@ -141,6 +141,22 @@ def labels(renderer: Renderer, script: Script, drawn: range) -> dict[str, Any]:
     }
 
 
+def babble(rng: np.random.Generator, duration_s: float) -> tuple[list[tuple[float, float, str]], FloatArray]:
+    """Draw phones in random order with pauses, and their loudness at 100 Hz."""
+    phones: list[tuple[float, float, str]] = []
+    bag: list[str] = []
+    time_s = 0.0
+    energy = np.zeros(int(duration_s * 100) + 1, np.float32)
+    while time_s < duration_s:
+        bag = bag or list(rng.permutation(PHONES))
+        label = "pau" if rng.random() < 0.06 else bag.pop()
+        end_s = time_s + float(rng.uniform(0.07, 0.20))
+        phones.append((time_s, end_s, label))
+        energy[int(time_s * 100) : int(end_s * 100)] = 0.0 if label == "pau" else rng.uniform(0.4, 1.2)
+        time_s = end_s
+    return phones, energy
+
+
 def _take(index: int, seed: int) -> Script:
     """One short take. Takes go round emotions, then doses."""
     rng = np.random.default_rng([seed, 11, index])
@@ -151,7 +167,7 @@ def _take(index: int, seed: int) -> Script:
     if index % 5 == 4:
         # Mixtures also belong to what the renderer must know.
         weights[:, rng.integers(N_EMOTIONS)] += 0.5 * max(1 - dose, 0.0)
-    phones, energy = _babble(rng, len(weights) / FPS)
+    phones, energy = babble(rng, len(weights) / FPS)
     face = animate_face(phones, energy, weights, seed=int(rng.integers(1 << 30)))
     offset = np.clip(rng.normal(0, POSE_SD_RAD), -POSE_LIMIT_RAD, POSE_LIMIT_RAD)
     euler = np.clip(face.head_euler_rad + offset, -1.2 * POSE_LIMIT_RAD, 1.2 * POSE_LIMIT_RAD)
@@ -182,22 +198,6 @@ def _glance(units: FloatArray, rng: np.random.Generator) -> FloatArray:
     for name in (f"eyeLook{upward}Left", f"eyeLook{upward}Right"):
         units[:, UNIT[name]] = np.minimum(units[:, UNIT[name]] + abs(height), 1)
     return units
-
-
-def _babble(rng: np.random.Generator, duration_s: float) -> tuple[list[tuple[float, float, str]], FloatArray]:
-    """Phones in random order with pauses, and their loudness at 100 Hz."""
-    phones: list[tuple[float, float, str]] = []
-    bag: list[str] = []
-    time_s = 0.0
-    energy = np.zeros(int(duration_s * 100) + 1, np.float32)
-    while time_s < duration_s:
-        bag = bag or list(rng.permutation(PHONES))
-        label = "pau" if rng.random() < 0.06 else bag.pop()
-        end_s = time_s + float(rng.uniform(0.07, 0.20))
-        phones.append((time_s, end_s, label))
-        energy[int(time_s * 100) : int(end_s * 100)] = 0.0 if label == "pau" else rng.uniform(0.4, 1.2)
-        time_s = end_s
-    return phones, energy
 
 
 def _still(n_frames: int) -> tuple[FloatArray, FloatArray]:
