@@ -32,6 +32,14 @@ NAMED = {"lpips": "lpips", "fid": "fid", "fvd": "fvd", "lse": "lse_c"}
 """Kind of published weights -> a metric that they give."""
 
 
+EQUAL_PICTURES = {
+    **dict.fromkeys(("psnr", "psnr_face", "psnr_mouth", "psnr_eyes"), math.inf),
+    **dict.fromkeys(("ssim", "ssim_face", "sharpness_face", "sharpness_mouth", "sharpness_eyes"), 1.0),
+    **dict.fromkeys(("perceptual_efflite0", "perceptual_efflite0_face"), 0.0),
+}
+"""What a file scores against itself; its pictures are not compared one by one."""
+
+
 @dataclass
 class VideoReport:
     """What was measured: metrics by name, how the inputs were aligned, and what could not be computed."""
@@ -178,7 +186,10 @@ def _against(
     """Everything that needs the real video of the same take."""
     ours, theirs = video.observation, reference.observation
     count = min(len(ours.track), len(theirs.track))
-    report.metrics |= compare_pictures(video.path, reference.path, theirs, count, nets, report.missing)
+    if video.path.samefile(reference.path):
+        report.metrics |= EQUAL_PICTURES
+    else:
+        report.metrics |= compare_pictures(video.path, reference.path, theirs, count, nets, report.missing)
     report.metrics |= frechet_metrics(ours, theirs)
     report.metrics["flicker_excess"] = ours.flicker - theirs.flicker
     for name, reason in theirs.missing.items():
