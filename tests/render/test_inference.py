@@ -31,8 +31,10 @@ def make_model(head: FieldConfig | None = None) -> PortraitModel:
     )
     model = PortraitModel(config, toy_neutral(), n_frames=4)
     offsets, _, poses = toy_motion(9)
-    model.fit(offsets, poses, torso_top=0.4)
+    shoulders = 0.05 * np.random.default_rng(1).standard_normal((9, 6)).astype(np.float32)
+    model.fit(offsets, poses, shoulders, torso_top=0.4)
     with torch.no_grad():
+        model.detail.texture.copy_(0.1 * torch.randn_like(model.detail.texture).bfloat16().float())
         model.head.table.copy_((100 * model.head.table).bfloat16().float())
         model.head.layer3.bias[0] = 3.0
         model.torso.leave.bias[16] = -1.0
