@@ -22,6 +22,7 @@ int eg_pack_weights(int, const float*, int64_t, int64_t, void*);
 int eg_compose(int, int, const Composite*);
 int eg_cover(Coverage*);
 int eg_clear(float*, int64_t, int64_t, const int32_t*, int64_t, int64_t);
+int eg_enlarge(int, int, const Enlargement*);
 int eg_paint(int, int, const Picture*);
 int eg_adam(int, int, float*, float*, float*, float*, uint16_t*, int64_t, const float*);
 }
