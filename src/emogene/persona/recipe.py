@@ -1,4 +1,4 @@
-"""Who a persona is: identity axes, shape details, parts and colours, and the two people that ship."""
+"""Who a persona is: identity axes, shape details, parts and colours, and the three people that ship."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ LENA = replace(
 )
 """Hair cut at the chin: all of it turns with the head, which is easier to learn."""
 PERSONAS: Mapping[str, PersonaRecipe] = {recipe.name: recipe for recipe in (MARA, JONAS, LENA)}
-DEFAULT_PERSONA = MARA.name
+DEFAULT_PERSONA = LENA.name
 
 
 def persona_recipe(name: str) -> PersonaRecipe:
