@@ -30,9 +30,9 @@ def make_model(head: FieldConfig | None = None) -> PortraitModel:
         decoder=DecoderConfig(width=16, depth=1),
     )
     model = PortraitModel(config, toy_neutral(), n_frames=4)
-    offsets, _, poses = toy_motion(9)
+    offsets, eyes, poses = toy_motion(9)
     shoulders = 0.05 * np.random.default_rng(1).standard_normal((9, 6)).astype(np.float32)
-    model.fit(offsets, poses, shoulders, torso_top=0.4)
+    model.fit(offsets, eyes, poses, shoulders, torso_top=0.4)
     with torch.no_grad():
         model.detail.texture.copy_(0.1 * torch.randn_like(model.detail.texture).bfloat16().float())
         model.head.table.copy_((100 * model.head.table).bfloat16().float())

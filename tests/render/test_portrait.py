@@ -36,9 +36,9 @@ def tiny_portrait(size: int = 64) -> Portrait:
     )
     torch.manual_seed(0)
     model = PortraitModel(config, toy_neutral(), n_frames=9)
-    offsets, _, poses = toy_motion(9)
+    offsets, eyes, poses = toy_motion(9)
     shoulders = np.random.default_rng(0).normal(0, 0.02, (9, 6)).astype(np.float32)
-    model.fit(offsets, poses, shoulders)
+    model.fit(offsets, eyes, poses, shoulders)
     with torch.no_grad():
         model.code.appearance.normal_()
         model.head.layer3.bias[0] = 3.0
@@ -99,7 +99,7 @@ def test_lids_change_neither_warp_nor_components() -> None:
 def test_code_is_bounded_outside_the_training_range() -> None:
     offsets, eyes, _ = toy_motion(30)
     code = FrameCode(30)
-    code.fit(offsets)
+    code.fit(offsets, eyes)
     window = windows(torch.from_numpy(offsets))
     inside = code(window, torch.from_numpy(eyes))
     far = code(20 * window, torch.from_numpy(eyes))

@@ -26,6 +26,9 @@ N_APPEARANCE = CODE - N_COMPONENTS - N_EYES
 WINDOW = 3
 """Frames t-2..t; causal, so that a stream sees the same window as a file."""
 
+SHOWN = (0.01, 0.99)
+"""Quantiles of the training frames between which the networks know what to do. Beyond, skin turns blotchy:
+eyes opened to 1.5 where the video showed 1.3 were enough."""
 EYE_REST = (1.0, 1.0, 0.0, 0.0)
 EYE_SCALE = (1.5, 1.5, 2.5, 2.5)
 
@@ -47,6 +50,8 @@ class FrameCode(nn.Module):
     basis: Tensor
     low: Tensor
     high: Tensor
+    eye_low: Tensor
+    eye_high: Tensor
     eye_rest: Tensor
     eye_scale: Tensor
 
@@ -56,14 +61,21 @@ class FrameCode(nn.Module):
         self.register_buffer("basis", torch.zeros(204, N_COMPONENTS))
         self.register_buffer("low", torch.full((N_COMPONENTS,), -3.0))
         self.register_buffer("high", torch.full((N_COMPONENTS,), 3.0))
+        self.register_buffer("eye_low", torch.tensor((0.0, 0.0, -1.0, -1.0)))
+        self.register_buffer("eye_high", torch.tensor((2.0, 2.0, 1.0, 1.0)))
         self.register_buffer("eye_rest", torch.tensor(EYE_REST))
         self.register_buffer("eye_scale", torch.tensor(EYE_SCALE))
         # Logits of frames t-2, t-1, t: the frame itself first, the past as a little smoothing.
         self.window = nn.Parameter(torch.tensor([-2.0, -1.0, 2.0]))
         self.appearance = nn.Parameter(torch.zeros(n_frames, N_APPEARANCE))
 
-    def fit(self, offsets: FloatArray) -> None:
-        """Find components and their range from training frames [T, 68, 3]."""
+    def fit(self, offsets: FloatArray, eyes: FloatArray) -> None:
+        """Find components and the range of all that is shown to the networks.
+
+        Args:
+            offsets: [T, 68, 3] of the training frames.
+            eyes: [T, 4] of the same.
+        """
         weights = np.repeat(landmark_weights(), 3)
         flat = without_lids(torch.from_numpy(np.asarray(offsets, np.float32))).flatten(1).numpy()
         mean = flat.mean(0)
@@ -77,9 +89,10 @@ class FrameCode(nn.Module):
         basis = np.zeros((204, N_COMPONENTS), np.float32)
         basis[:, :count] = directions[:count].T * scale * weights[:, None]
         coordinates = (flat - mean) @ basis
-        low, high = np.quantile(coordinates, 0.002, axis=0), np.quantile(coordinates, 0.998, axis=0)
-        margin = 0.15 * (high - low)
-        for name, value in (("mean", mean), ("basis", basis), ("low", low - margin), ("high", high + margin)):
+        low, high = np.quantile(coordinates, SHOWN, axis=0)
+        eye_low, eye_high = np.quantile(eyes, SHOWN, axis=0)
+        found = {"mean": mean, "basis": basis, "low": low, "high": high}
+        for name, value in (found | {"eye_low": eye_low, "eye_high": eye_high}).items():
             getattr(self, name).copy_(torch.from_numpy(np.asarray(value, np.float32)))
 
     def forward(self, offsets: Tensor, eyes: Tensor, appearance: Tensor | None = None) -> Tensor:
@@ -96,6 +109,7 @@ class FrameCode(nn.Module):
         window = torch.softmax(self.window, 0)[:, None, None]
         flat = without_lids((offsets * window).sum(1)).flatten(1)
         components = ((flat - self.mean) @ self.basis).clamp(self.low, self.high)
+        eyes = eyes.clamp(self.eye_low, self.eye_high)
         gaze = ((eyes - self.eye_rest) * self.eye_scale).clamp(-2.0, 2.0)
         if appearance is None:
             appearance = self.mean_appearance().expand(len(offsets), -1)

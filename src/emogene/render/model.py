@@ -102,17 +102,23 @@ class PortraitModel(nn.Module):
         self.warp = Warp(neutral_cano, config.box, config.warp)
 
     def fit(
-        self, offsets: FloatArray, poses: FloatArray, shoulders: FloatArray, torso_top: float = 0.0
+        self,
+        offsets: FloatArray,
+        eyes: FloatArray,
+        poses: FloatArray,
+        shoulders: FloatArray,
+        torso_top: float = 0.0,
     ) -> None:
         """Measure the constants on training frames.
 
         Args:
             offsets: [T, 68, 3] landmark offsets from neutral.
+            eyes: [T, 4] eye stream.
             poses: [T, 4, 4] camera_from_head.
             shoulders: [T, 6] affine maps of the torso.
             torso_top: share of the picture's height above which there is no torso.
         """
-        self.code.fit(offsets)
+        self.code.fit(offsets, eyes)
         self.torso_top.fill_(torso_top)
         mid = poses[np.argmin(((poses - np.median(poses, axis=0)) ** 2).sum((1, 2)))]
         self.rest_pose.copy_(torch.from_numpy(np.array(mid, np.float32)))

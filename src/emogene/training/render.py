@@ -183,7 +183,11 @@ class PortraitTrainer:
         self.model = PortraitModel(config, neutral, len(frames))
         seen = slice(0, frames.n_train)
         self.model.fit(
-            frames.landmarks[seen] - neutral, frames.pose[seen], frames.shoulders[seen], torso_top(frames)
+            frames.landmarks[seen] - neutral,
+            frames.eyes[seen],
+            frames.pose[seen],
+            frames.shoulders[seen],
+            torso_top(frames),
         )
         occupancy = self.model.head.occupancy
         occupancy.restrict(visual_hull(frames, box, recipe.head.occupancy))
