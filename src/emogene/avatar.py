@@ -10,7 +10,9 @@ motion/  emotion/       only where the person has own weights; else the package'
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -125,7 +127,7 @@ def list_avatars() -> list[Path]:
 
 
 def find_avatar(name_or_path: str | Path) -> Path:
-    """Folder of an avatar given by name or by path; a zip is unpacked once into a temporary folder."""
+    """Folder of an avatar given by name or by path; a zip is unpacked into a folder that goes with the program."""
     for root in (user_folder(), built_in_folder()):
         if (root / str(name_or_path) / "avatar.json").exists():
             return root / str(name_or_path)
@@ -142,6 +144,7 @@ def find_avatar(name_or_path: str | Path) -> Path:
 
 def _unpacked(path: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="emogene-avatar-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         with zipfile.ZipFile(path) as bundle:
             for entry in bundle.infolist():

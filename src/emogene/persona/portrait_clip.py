@@ -1,6 +1,6 @@
 """Film a persona for the renderer's training: kit -> clip folder with exact labels.
 
-    python -m emogene.persona.portrait_clip --persona mara --frames 900 --out clips/mara
+    python -m emogene.persona.portrait_clip --persona lena --frames 660 --out clips/lena
 
 The script is a row of short takes that together hold every viseme in every emotion at several doses,
 blinks, glances and head poses, after a moment of the neutral face at rest. Motion is labelled at the full
