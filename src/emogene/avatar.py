@@ -127,7 +127,7 @@ def list_avatars() -> list[Path]:
 
 
 def find_avatar(name_or_path: str | Path) -> Path:
-    """Folder of an avatar given by name or by path; a zip is unpacked into a folder that goes with the program."""
+    """Folder of an avatar given by name or by path; a zip is unpacked for as long as the program runs."""
     for root in (user_folder(), built_in_folder()):
         if (root / str(name_or_path) / "avatar.json").exists():
             return root / str(name_or_path)

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = (
     Column("face_psnr", "face dB", True),
+    Column("head_psnr", "head dB", True, "face box with the real frame's torso pixels"),
     Column("face_ssim", "face SSIM", True),
     Column("mouth_psnr", "mouth dB", True),
     Column("face_sharp", "sharp face", None, "Laplacian energy, 1 = the real frames"),
@@ -115,6 +116,7 @@ def measure(
         torso = np.array(frames.labels[frame]) == MASK_TORSO
         values = {
             "face_psnr": psnr(ours, truth, face),
+            "head_psnr": psnr(np.where(torso[..., None], truth, ours), truth, face),
             "face_ssim": ssim(ours, truth, face),
             "mouth_psnr": psnr(ours, truth, mouth),
             "face_sharp": sharpness(ours, face) / max(sharpness(truth, face), 1e-9),
