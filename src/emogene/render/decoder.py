@@ -40,7 +40,7 @@ class DecoderConfig:
     width: int = 64
     depth: int = 3
     """Residual convolutions between the first and the last."""
-    layers: int = 2
+    layers: int = 1
     """Detail layers (``detail.py``) that a gain per pixel is made for."""
 
 
