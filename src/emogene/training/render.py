@@ -368,8 +368,8 @@ class PortraitTrainer:
         decoded = add_detail(picture, gains, detail)
         losses = self.losses.picture(decoded, patch, index, rng)
         if recipe.texture_weight:
-            # How much fine structure there is must be settled by the detail's gains alone: decoder and texture
-            # would make it up as combs of two pixels.
+            # How much fine structure there is must be settled by the detail's gains alone: decoder and
+            # texture would make it up as combs of two pixels.
             sharpened = add_detail(picture.detach(), gains, detail.detach())
             losses["texture"] = recipe.texture_weight * self.losses.texture(sharpened, patch)
         losses |= self.losses.layers(composite, extras, patch)
