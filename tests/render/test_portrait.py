@@ -116,7 +116,7 @@ def test_decoder_starts_near_interpolation() -> None:
     flat = torch.zeros(1, INPUTS, 6, 6)
     flat[:, :3], flat[:, -1] = 0.4, 0.7
     picture, gains = decoder(flat, torch.zeros(1, CODE))
-    assert picture.shape == (1, 4, 12, 12) and gains.shape == (1, 1, 6, 6)
+    assert picture.shape == (1, 4, 12, 12) and gains.shape == (1, 2, 6, 6)
     assert torch.allclose(picture[0, :3, 4:8, 4:8], torch.tensor(0.4), atol=1e-5)
     assert torch.allclose(picture[0, 3, 4:8, 4:8], torch.tensor(0.7), atol=1e-5)
     assert gains.abs().max() == 0  # torso alone shows no detail of the head

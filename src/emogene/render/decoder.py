@@ -40,7 +40,7 @@ class DecoderConfig:
     width: int = 64
     depth: int = 3
     """Residual convolutions between the first and the last."""
-    layers: int = 1
+    layers: int = 2
     """Detail layers (``detail.py``) that a gain per pixel is made for."""
 
 

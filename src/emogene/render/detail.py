@@ -28,9 +28,9 @@ class DetailConfig:
 
     texels: int = 448
     """Edge of the texture, which covers the head's box: about 1.4 texels per pixel of a 512 px portrait."""
-    layers: int = 1
-    """Pictures that are laid over each other with gains of their own; 0: none. A second one, which no mean of
-    the pictures starts, only ever learnt combs that satisfy the count of fine structure."""
+    layers: int = 2
+    """Pictures that are laid over each other with gains of their own; 0: none. The second one only serves
+    training, see ``first_layer``."""
 
 
 class Detail(nn.Module):
@@ -59,6 +59,18 @@ class Detail(nn.Module):
         fine = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
         texture = texture.expand(len(place), -1, -1, -1)
         return F.grid_sample(texture, fine.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def first_layer(detail: Detail, contrast: float) -> Detail:
+    """The first layer alone, with more contrast.
+
+    Asked for the video's amount of fine structure, training fills what has no start in the pictures with
+    combs of two pixels. They gather in the second layer, which may then go.
+    """
+    kept = Detail(replace(detail.config, layers=1))
+    with torch.no_grad():
+        kept.texture.copy_(contrast * detail.texture[:, :3])
+    return kept
 
 
 def coarse(detail: Detail) -> Detail:
