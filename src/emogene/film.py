@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from emogene.avatar import Avatar
+from emogene.avatar import BUILT_IN, Avatar
 from emogene.emotion.grammar import parse_emotion
 from emogene.emotion.tags import has_tags, parse_tags
 from emogene.emotion.track import EmotionTrack
@@ -39,7 +39,7 @@ class Film:
 
     audio: Path
     output: Path
-    avatar: str = "lena"
+    avatar: str = BUILT_IN
     emotion: str = "neutral"
     intensity: float = 1.0
     seed: int = 0

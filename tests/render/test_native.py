@@ -48,6 +48,22 @@ def test_values_and_gradients_equal_torch(isa, threads):
         assert relative(grads[name], grad) < (6e-2 if isa in BF16 else 3e-4), name
 
 
+def test_training_by_a_fused_optimizer_is_seen(isa):
+    scene = make_scene()
+    scene.field.backend = "native"
+    optimizer = torch.optim.Adam([scene.field.table], lr=0.05, fused=True)
+    for _ in range(3):
+        optimizer.zero_grad()
+        scene.render().channels.square().mean().backward()
+        optimizer.step()
+    scene.field.eval()
+    with torch.no_grad():
+        trained = scene.render().channels
+        scene.field.backend = "torch"
+        expected = scene.render().channels
+    assert relative(trained, expected) < 0.02
+
+
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (19, 33)])
 @pytest.mark.parametrize("warped", [False, True])
 def test_image_equals_torch(isa, threads, size, warped):

@@ -111,7 +111,7 @@ def motion(
     *,
     model: Path | None = None,
     sync: Path | None = None,
-    features: str = "whisper",
+    features: str = "emogene",
     hold_out: list[str] | None = None,
     temperature: float = 0.2,
     correct: bool = True,

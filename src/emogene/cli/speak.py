@@ -16,7 +16,7 @@ def speak(
     /,
     *,
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("speech.mp4"),
-    avatar: str = "lena",
+    avatar: str | None = None,
     emotion: str = "neutral",
     intensity: float = 1.0,
     seed: int = 0,
@@ -33,7 +33,8 @@ def speak(
     Args:
         audio: Anything that holds sound: wav, flac, mp3, m4a, or a video; any rate, mono or stereo.
         output: The mp4 to write (H.264 and AAC, 25 fps).
-        avatar: Name of an avatar (`emogene avatars` lists them), or path of a bundle.
+        avatar: Name of an avatar (`emogene avatars` lists them), or path of a bundle; the built-in one if not
+            given.
         emotion: A label (happy), a dose (happy:0.7), a mixture (happy:0.5+surprise:0.3), a timeline
             (0:neutral, 2.5:happy:0.8, 6:sad), a JSON or WebVTT file, the spoken text with tags
             ("[happy:0.7] I found it! [sad] And lost it."), or auto:FOLDER (see `emogene train voice`).
@@ -48,13 +49,14 @@ def speak(
         features: Speech features: emogene (built in), whisper, whisper-tiny, hubert.
         stats: Print seconds per stage, real-time factor and peak memory as JSON.
     """
+    from emogene.avatar import BUILT_IN
     from emogene.film import Film, film
 
     report = film(
         Film(
             audio=audio,
             output=output,
-            avatar=avatar,
+            avatar=avatar or BUILT_IN,
             emotion=emotion,
             intensity=intensity,
             seed=seed,

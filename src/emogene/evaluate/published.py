@@ -32,10 +32,9 @@ RECONSTRUCTION = {
 }
 """EmoGene (FG 2025), Table I, MEAD columns; score as a share instead of a percentage."""
 
+MOVEMENT = ("velocity_mean", "velocity_std", "acceleration_mean", "acceleration_std")
 IDLE = {
-    name: dict(
-        zip(("velocity_mean", "velocity_std", "acceleration_mean", "acceleration_std"), values, strict=True)
-    )
+    name: dict(zip(MOVEMENT, values, strict=True))
     for name, values in {
         "ER-NeRF": (0.0528, 0.0455, 0.0392, 0.0313),
         "GaussianTalker": (0.0514, 0.0451, 0.0417, 0.0319),
@@ -49,9 +48,7 @@ IDLE = {
 }
 """EmoGene (FG 2025), Table II."""
 IDLE_ABLATION = {
-    name: dict(
-        zip(("velocity_mean", "velocity_std", "acceleration_mean", "acceleration_std"), values, strict=True)
-    )
+    name: dict(zip(MOVEMENT, values, strict=True))
     for name, values in {
         "fixed length, random gap": (0.0256, 0.0339, 0.0084, 0.0115),
         "random length, random gap": (0.0253, 0.0338, 0.0083, 0.0113),

@@ -72,10 +72,9 @@ EMOTION = (
     Column("emotion_accuracy", "accuracy", True, "share of frames with the meant label on top"),
     *[Column(f"accuracy_{label}", label, True) for label in EMOTIONS],
 )
-IDLE_KEYS = ("velocity_mean", "velocity_std", "acceleration_mean", "acceleration_std")
 IDLE_HEADS = ("Vel. avg", "Vel. std", "Acc. avg", "Acc. std")
 IDLE = (
-    *[Column(key, head, False) for key, head in zip(IDLE_KEYS, IDLE_HEADS, strict=True)],
+    *[Column(key, head, False) for key, head in zip(published.MOVEMENT, IDLE_HEADS, strict=True)],
     Column("lip_leak", "lip leak", False, "share of frames with an open mouth"),
     Column("blinks_per_minute", "blinks/min", None),
     Column("blink_duration_s", "blink s", None),

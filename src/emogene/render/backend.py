@@ -65,7 +65,11 @@ def _fits(field: HeadField) -> bool:
 
 
 class FieldMemory:
-    """C structures of one field; the packed table and widened cells are remade when their source changed."""
+    """C structures of one field; the packed table and widened cells are remade when their source changed.
+
+    Changes are told by tensor versions, which fused optimizers and ``.data`` do not count: what trains the
+    table packs it anew for every step (``field_struct``), and ``HeadField.train`` drops the memory.
+    """
 
     def __init__(self, field: HeadField) -> None:
         self.levels = _level_array(field.levels)
@@ -110,9 +114,11 @@ def _level_array(levels: tuple[Level, ...]) -> Any:
     )
 
 
-def field_struct(field: HeadField) -> tuple[binding.FieldStruct, list[Any]]:
-    """C view of a field's parameters and the objects that must outlive it."""
+def field_struct(field: HeadField, fresh: bool = False) -> tuple[binding.FieldStruct, list[Any]]:
+    """C view of a field's parameters and the objects that must outlive it; ``fresh``: pack the table anew."""
     held = memory(field)
+    if fresh:
+        held.packed = None
     table = held.table(field)
     weights = {
         "w2": field.layer2.weight,
@@ -179,7 +185,7 @@ class _RaySums(torch.autograd.Function):
     ) -> Tensor:
         loaded = kernels()
         assert loaded is not None
-        c_field, keep_field = field_struct(field)
+        c_field, keep_field = field_struct(field, fresh=field.table.requires_grad)
         rays_o, rays_d, jitter, frames, warps, step = rays
         c_rays, keep_rays = rays_struct(rays_o, rays_d, jitter, frames, bias, warps, step)
         sums = torch.zeros(len(rays_o), SUMS)

@@ -83,6 +83,11 @@ class HeadField(nn.Module):
         self.native_memory: backends.FieldMemory | None = None
         self._reset(torch.Generator().manual_seed(seed))
 
+    def train(self, mode: bool = True) -> HeadField:
+        """As for every module; what the kernels remember of the parameters is dropped."""
+        self.native_memory = None
+        return super().train(mode)
+
     @torch.no_grad()
     def _reset(self, generator: torch.Generator) -> None:
         self.table.uniform_(-1e-4, 1e-4, generator=generator)

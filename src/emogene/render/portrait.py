@@ -212,8 +212,8 @@ class Pictures:
     ) -> Iterator[None]:
         """The same a few frames per step, so that a long motion need not wait as pictures."""
         model = self._portrait.model
-        asked = torch.from_numpy(motion.landmarks_cano) - model.neutral
-        offsets = windows(opened(asked, model.neutral, float(model.lip_gain)))
+        asked = opened(motion.landmarks_cano, model.neutral.numpy(), float(model.lip_gain))
+        offsets = windows(torch.from_numpy(asked) - model.neutral)
         eyes = torch.from_numpy(motion.eyes)
         for start in range(history, len(motion), BATCH):
             part = slice(start, start + BATCH)

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from emogene.errors import AssetError
+from emogene.evaluate.nets.efficientnet import EfficientNetLite0
 from emogene.render.losses import (
     PatchCritic,
-    Perceptual,
     alpha_error,
     charbonnier,
     critic_loss,
@@ -63,6 +63,7 @@ class PatchLosses:
         return losses
 
     def texture(self, decoded: Tensor, patch: Patch) -> Tensor:
+        """How far the amount of fine structure inside the person is from the frame's, unweighted."""
         inner = slice(8, -8)
         decoded, cover = decoded[..., inner, inner], patch.cover[..., inner, inner]
         shown = decoded[:, :3] + (1 - decoded[:, 3:]) * patch.plate[..., inner, inner]
@@ -111,14 +112,26 @@ def _shifted(shown: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[T
     return shown[place], target[place]
 
 
-def _perceptual() -> Perceptual | None:
-    """The perceptual distance, or None where its weights cannot be had."""
-    from emogene.assets import fetch
-    from emogene.io.torch_legacy import read_legacy_tensors
+class _Perceptual:
+    """Distance of feature maps of a classifier's first stages, each in units of its own spread."""
 
+    def __init__(self, net: EfficientNetLite0) -> None:
+        self._net = net
+
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self._net.maps(target, last_stride=8)
+        total = predicted.new_zeros(())
+        for have, want in zip(self._net.maps(predicted, last_stride=8), wanted, strict=True):
+            spread = want.std((0, 2, 3), keepdim=True) + 1e-3
+            total = total + ((have - want).abs() / spread).mean()
+        return total / len(wanted)
+
+
+def _perceptual() -> _Perceptual | None:
+    """The perceptual distance, or None where its weights cannot be had."""
     try:
-        arrays = read_legacy_tensors(fetch("efficientnet-lite0"))
+        return _Perceptual(EfficientNetLite0())
     except AssetError as error:
         log.warning("training without the perceptual loss: %s", error)
         return None
-    return Perceptual({name: torch.from_numpy(array) for name, array in arrays.items()})
