@@ -88,12 +88,9 @@ class PixelGrid:
         """Columns of rays."""
         return self.camera.width_px
 
-    def head(self, model: PortraitModel, look: Look) -> RayOutput:
-        """What the field shows, [h, w, ...]."""
-        origin, directions = self.rays(model, look)
-        return model.head.render_image(
-            origin, directions, look.code[0], look.warp, step=self.step, stop=self.stop
-        )
+    def head(self, model: PortraitModel, look: Look, rays: tuple[Tensor, Tensor]) -> RayOutput:
+        """What the field shows along ``rays``, [h, w, ...]."""
+        return model.head.render_image(*rays, look.code[0], look.warp, step=self.step, stop=self.stop)
 
     def rays(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
         """Origin [3] and unit directions [h, w, 3] in head space."""
@@ -102,8 +99,8 @@ class PixelGrid:
 
     def small(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
         """In torch: composite [1, 18, h, w], and where the head lies on its texture [1, 2, h, w]."""
-        origin, directions = self.rays(model, look)
-        head = self.head(model, look)
+        origin, directions = rays = self.rays(model, look)
+        head = self.head(model, look, rays)
         torso, alpha = self.torso(model, look)
         place = surface_place(
             origin.expand_as(directions)[None],
@@ -181,14 +178,15 @@ class Drawer:
         if self._decoder is None or self._composer is None:
             return self._draw_in_torch(look)
         model, grid = self._model, self._grid
-        head = grid.head(model, look)
+        rays = grid.rays(model, look)
+        head = grid.head(model, look, rays)
         picture = self._decoder.input(grid.height, grid.width)
         self._composer.compose(head, look.bend, picture)
         if not grid.decoded:
             return finish(_pixels(picture[1 : 1 + grid.height, 1 : 1 + grid.width]), self._canvas)
         where = cover(picture, grid.height, grid.width, FAINT)
         decoded = self._decoder.run(grid.height, grid.width, look.code[0], grid.draft, where)
-        enlarged = self._detail.enlarge(decoded, head, *grid.rays(model, look), look.warp)
+        enlarged = self._detail.enlarge(decoded, head, *rays, look.warp)
         if self._canvas.size == (SCALE * grid.height, SCALE * grid.width):
             return paint(enlarged, self._canvas)
         return finish(enlarged.planes(), self._canvas)

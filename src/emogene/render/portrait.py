@@ -130,23 +130,6 @@ class Portrait:
             while len(pictures):
                 yield pictures.take()
 
-    def render_last(
-        self,
-        motion: Motion,
-        pose: HeadPose,
-        size: int = 512,
-        quality: str = "standard",
-        *,
-        background: ByteArray | None = None,
-        shoulders: FloatArray | None = None,
-    ) -> ByteArray:
-        """Render only the last frame; those before it are its landmark window."""
-        history = len(motion) - 1
-        pictures = self.render(
-            motion, pose, size, quality, background=background, history=history, shoulders=shoulders
-        )
-        return next(pictures)
-
     def pictures(
         self,
         size: int = 512,

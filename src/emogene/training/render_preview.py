@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from emogene.evaluate.images import psnr, sharpness, ssim
 from emogene.evaluate.render import contact_sheet, face_box, mouth_box
 from emogene.io.images import write_rgb
+from emogene.render.code import WINDOW
 from emogene.render.portrait import Portrait
 from emogene.training.render_frames import Frames
 from emogene.types import ByteArray, HeadPose, Motion
@@ -17,16 +18,14 @@ from emogene.types import ByteArray, HeadPose, Motion
 
 def shown(portrait: Portrait, frames: Frames, chosen: np.ndarray) -> list[ByteArray]:
     """The portrait's pictures of the clip's frames, driven by their own landmarks and pose."""
-    size = frames.rgb.shape[1]
-    pictures = []
-    for frame in chosen.tolist():
-        # The frame and the two before it, so that its landmark window is the true one.
-        motion = Motion(frames.windows[frame], np.repeat(frames.eyes[frame][None], 3, 0))
-        pose = HeadPose(np.repeat(frames.pose[frame][None], 3, 0))
-        shoulders = np.repeat(frames.shoulders[frame][None], 3, 0)
-        rendered = portrait.render_last(motion, pose, size, background=frames.background, shoulders=shoulders)
-        pictures.append(rendered)
-    return pictures
+    with portrait.pictures(frames.rgb.shape[1], background=frames.background) as pictures:
+        for frame in chosen.tolist():
+            # The two frames before it are only its landmark window.
+            motion = Motion(frames.windows[frame], np.repeat(frames.eyes[frame][None], WINDOW, 0))
+            pose = HeadPose(np.repeat(frames.pose[frame][None], WINDOW, 0))
+            shoulders = np.repeat(frames.shoulders[frame][None], WINDOW, 0)
+            pictures.ask(motion, pose, history=WINDOW - 1, shoulders=shoulders)
+        return [pictures.take() for _ in chosen]
 
 
 def scores(portrait: Portrait, frames: Frames, count: int = 6) -> dict[str, float]:
