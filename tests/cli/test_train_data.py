@@ -59,3 +59,10 @@ def test_data_sources_and_synthetic_preparation(corpus: Path, tmp_path: Path, ca
     assert "voxceleb2" in capsys.readouterr().out
     assert main(["data", "prepare", "synthetic", str(corpus), "--out", str(tmp_path)]) == 0
     assert "6 clips" in capsys.readouterr().out
+
+
+def test_an_ablation_leaves_parts_out(corpus: Path, tmp_path: Path) -> None:
+    common = ["--data", str(corpus), "--recipe", "tiny", "--features", "mel", "--versions", "1"]
+    parts = ["--steps", "1", "--without", "flow", "sync"]
+    assert main(["train", "motion", *common, *parts, "--out", str(tmp_path)]) == 0
+    assert load_motion(tmp_path / "model").config.flow_couplings == 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
 if TYPE_CHECKING:
+    from emogene.evaluate.motion import Truth
     from emogene.features.extractor import SpeechFeatures
     from emogene.motion.model import MotionModel
 
@@ -31,6 +33,7 @@ def motion(
     versions: int = 2,
     seed: int = 0,
     minutes: float = 0.0,
+    without: list[Literal["flow", "sync"]] | None = None,
 ) -> None:
     """Train Audio-to-Motion on clip folders; the model is written to OUT/model.
 
@@ -47,22 +50,22 @@ def motion(
         versions: Times each clip is used with different sound.
         seed: Of everything random.
         minutes: Stop after so long; 0: no limit.
+        without: For an ablation: leave out the flow prior, or the sync expert.
     """
     from dataclasses import replace
 
     from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
     from emogene.data.takes import TakeConfig
     from emogene.data.voices import voice_means
-    from emogene.evaluate.curves import curve_sheet
     from emogene.evaluate.motion import evaluate_motion, format_table, truths
     from emogene.features.prosody import prosody
-    from emogene.geometry.landmarks import lip_opening
-    from emogene.io.images import write_rgb
     from emogene.motion.model import load_motion
     from emogene.motion.vae import RECIPES
     from emogene.training.motion import fitting_expert, train_motion, training_recipe
 
     config = _choose(recipe, RECIPES)()
+    if "flow" in (without or ()):
+        config = replace(config, flow_couplings=0)
     names = features or [config.features]
     extractors = _extractors(names)
     clips, held = split_corpus(open_corpus(data), hold_out or [])
@@ -79,17 +82,7 @@ def motion(
         scores = {f"{name}_r_opening": row["r_opening"] for name, row in rows.items()}
         return {"score": sum(errors) / len(errors), **scores} if errors else {}
 
-    def preview(model: MotionModel, folder: Path) -> None:
-        """Lip opening of one sentence per held-out speaker, truth and ours."""
-        first = {clip.speaker: clip for group in judged.values() for clip in group}
-        strips = [
-            (lip_opening(clip.offsets), lip_opening(model.generate(clip.features, clip.prosody)))
-            for clip in list(first.values())[:8]
-        ]
-        if strips:
-            write_rgb(folder / "lip-opening.png", curve_sheet(strips))
-
-    expert = fitting_expert(sync, config.features)
+    expert = None if "sync" in (without or ()) else fitting_expert(sync, config.features)
     model = train_motion(
         out,
         takes,
@@ -98,7 +91,7 @@ def motion(
         loop,
         expert=expert,
         validate=validate,
-        preview=preview,
+        preview=partial(_draw_lips, judged),
         voices=others,
         start_from=None if start is None else load_motion(start).network,
     )
@@ -293,6 +286,21 @@ SUBCOMMANDS = {
     "average-features": average_features,
     "voice": voice,
 }
+
+
+def _draw_lips(judged: Mapping[str, list[Truth]], model: MotionModel, folder: Path) -> None:
+    """Lip opening of one sentence per held-out speaker, truth and ours."""
+    from emogene.evaluate.curves import curve_sheet
+    from emogene.geometry.landmarks import lip_opening
+    from emogene.io.images import write_rgb
+
+    first = {clip.speaker: clip for group in judged.values() for clip in group}
+    strips = [
+        (lip_opening(clip.offsets), lip_opening(model.generate(clip.features, clip.prosody)))
+        for clip in list(first.values())[:8]
+    ]
+    if strips:
+        write_rgb(folder / "lip-opening.png", curve_sheet(strips))
 
 
 def _choose(recipe: str, recipes: Mapping[str, Callable[[], Recipe]]) -> Callable[[], Recipe]:
