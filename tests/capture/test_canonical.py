@@ -65,7 +65,7 @@ def test_no_face_at_all_is_the_users_error() -> None:
 def test_neutral_is_shut_though_the_mouth_is_mostly_open() -> None:
     head = synthetic_head(n_frames=100, noise_px=0.0)
     landmarks = head.mesh_cano[:, canonical.MESH_FROM_LANDMARK]
-    neutral = neutral_face(landmarks, head.track)
+    neutral = neutral_face(landmarks, head.track.blendshapes, head.track.valid)
     opening = lip_opening(landmarks)
     assert abs(lip_opening(neutral) - opening.min()) < 0.15 * np.ptp(opening)
 

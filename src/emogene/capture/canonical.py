@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emogene.capture.tracker import Track, model_path
 from emogene.errors import FormatError, UserError
@@ -47,9 +48,12 @@ RIGID_MIRROR = np.array([
 """Position in RIGID of each rigid point's mirror image."""
 # fmt: on
 N_TEMPLATE = 468
+Indices = NDArray[np.intp]
 CAMERA_FLIP = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
 """Image axes (x right, y down, z away) <-> head axes (x right, y up, z towards the viewer)."""
 EYE_OUTER_MESH = MESH_FROM_LANDMARK[list(OUTER_EYE_CORNERS)]
+BLOCK = 1024
+"""Frames that are placed at once."""
 MOUTH_SHAPES = (*range(23, 50),)
 """Blendshapes of jaw and mouth in MediaPipe's order."""
 
@@ -83,22 +87,52 @@ def canonical_face(track: Track) -> CanonicalFace:
     """
     if not track.valid.any():
         raise UserError("no face was found in the video; film one person facing the camera in good light")
-    mesh = track.filled().mesh_px @ CAMERA_FLIP
-    seen = mesh[track.valid][:: max(1, int(track.valid.sum()) // 500)]
-    own = own_rigid_shape(seen[:, RIGID])
-    scale, rotation, shift = similarity(mesh[:, RIGID], np.broadcast_to(own, (len(mesh), len(RIGID), 3)))
-    mesh_cano = apply_similarity(mesh, scale, rotation, shift)
+    placed = place(track.filled().mesh_px, RIGID, EYE_OUTER_MESH, track.valid)
+    neutral = neutral_face(placed.points_cano[:, MESH_FROM_LANDMARK], track.blendshapes, track.valid)
+    return CanonicalFace(placed.points_cano, neutral, placed.rotation, placed.scale_px, placed.origin_px)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Points [T, P, 3] in canonical space and where the head was, see ``CanonicalFace``."""
+
+    points_cano: FloatArray
+    rotation: FloatArray
+    scale_px: FloatArray
+    origin_px: FloatArray
+
+
+def place(points_px: FloatArray, rigid: Indices, corners: Indices, valid: NDArray[np.bool_]) -> Placed:
+    """Take head motion out of [T, P, 3] points; in blocks, so that long videos need no copies of them.
+
+    Args:
+        points_px: gaps bridged.
+        rigid: where the 28 RIGID points are among the P.
+        corners: where the outer eye corners are.
+        valid: [T] frames that were seen; at least one.
+    """
+    seen = np.flatnonzero(valid)[:: max(1, int(valid.sum()) // 500)]
+    own = own_rigid_shape(points_px[seen][:, rigid] @ CAMERA_FLIP)
+    count = len(points_px)
+    points_cano = np.empty(points_px.shape, np.float32)
+    scale, shift = np.empty(count, np.float32), np.empty((count, 3), np.float32)
+    rotation = np.empty((count, 3, 3), np.float32)
+    for start in range(0, count, BLOCK):
+        block = slice(start, start + BLOCK)
+        points = points_px[block] @ CAMERA_FLIP
+        fit = similarity(points[:, rigid], np.broadcast_to(own, (len(points), *own.shape)))
+        scale[block], rotation[block], shift[block] = fit
+        points_cano[block] = apply_similarity(points, *fit)
     # The unit and the origin are the neutral outer eye corners; these points are rigid, so their median
     # over the clip is the neutral one and does not depend on which frames count as neutral.
-    corners = np.median(mesh_cano[track.valid][:, EYE_OUTER_MESH], axis=0)
-    unit, origin = np.linalg.norm(corners[1] - corners[0]), corners.mean(0)
-    mesh_cano = ((mesh_cano - origin) / unit).astype(np.float32)
+    ends = np.median(points_cano[:, corners][valid], axis=0)
+    unit, origin = np.linalg.norm(ends[1] - ends[0]), ends.mean(0)
+    points_cano -= origin
+    points_cano /= unit
     # cano = (s R px + shift - origin) / unit, so px = R^T (unit cano + origin - shift) / s
     centre = np.einsum("tji,tj->ti", rotation, origin - shift) / scale[:, None]
-    neutral = neutral_face(mesh_cano[:, MESH_FROM_LANDMARK], track)
-    return CanonicalFace(
-        mesh_cano,
-        neutral,
+    return Placed(
+        points_cano,
         np.ascontiguousarray(np.swapaxes(rotation, 1, 2)),
         (unit / scale).astype(np.float32),
         np.asarray(centre @ CAMERA_FLIP, np.float32),
@@ -119,16 +153,19 @@ def own_rigid_shape(points: FloatArray, rounds: int = 3) -> FloatArray:
     return np.asarray(shape, np.float32)
 
 
-def neutral_face(landmarks_cano: FloatArray, track: Track, share: float = 0.08) -> FloatArray:
+def neutral_face(
+    landmarks_cano: FloatArray, blendshapes: FloatArray, valid: NDArray[np.bool_], share: float = 0.08
+) -> FloatArray:
     """The relaxed face with shut lips and open eyes: median of the frames nearest to that, [68, 3].
 
     Args:
         landmarks_cano: [T, 68, 3].
-        track: for the blendshapes and the frames that count.
+        blendshapes: [T, 52].
+        valid: [T] frames that count.
         share: how many of the valid frames to use (at least 5 where there are as many).
     """
-    frames = np.flatnonzero(track.valid)
-    landmarks, shapes = landmarks_cano[frames], track.blendshapes[frames]
+    frames = np.flatnonzero(valid)
+    landmarks, shapes = landmarks_cano[frames], blendshapes[frames]
     opening, width = lip_opening(landmarks), lip_width(landmarks)
     # Of the shut mouths those of middle width with little blendshape activity: no smile, pout or press.
     strangeness = _spread(np.abs(width - np.median(width))) + _spread(shapes[:, MOUTH_SHAPES].sum(1))

@@ -224,7 +224,7 @@ class _Job:
         filled = track.filled()
         mesh = mesh_in_head(track, face, fit)
         landmarks = np.ascontiguousarray(mesh[:, MESH_FROM_LANDMARK])
-        neutral = neutral_face(landmarks, track)
+        neutral = neutral_face(landmarks, track.blendshapes, track.valid)
         arrays: dict[str, NDArray[Any]] = {
             "landmarks_cano": landmarks,
             "eyes": eye_stream(mesh, filled.blendshapes),

@@ -28,14 +28,14 @@ MAX_GAZE_RAD = 0.7
 
 def eye_stream(mesh_cano: FloatArray, blendshapes: FloatArray) -> FloatArray:
     """Openness and gaze from the canonical mesh [T, 478, 3] and blendshapes [T, 52]; [T, 4]."""
-    openness = _openness(mesh_cano, blendshapes)
+    openness = eye_openness(mesh_cano[:, MESH_FROM_LANDMARK], blendshapes)
     yaw, pitch = _gaze(mesh_cano, openness)
     return np.column_stack([openness, yaw, pitch]).astype(np.float32)
 
 
-def _openness(mesh_cano: FloatArray, blendshapes: FloatArray) -> FloatArray:
-    """[T, 2], the person's left eye first."""
-    gap = eye_opening(mesh_cano[:, MESH_FROM_LANDMARK])
+def eye_openness(landmarks_cano: FloatArray, blendshapes: FloatArray) -> FloatArray:
+    """[T, 2], the person's left eye first, from [T, 68, 3] and [T, 52]."""
+    gap = eye_opening(landmarks_cano)
     usual = np.maximum(np.quantile(gap, 0.6, axis=0), 1e-3)
     lids = (gap / usual - SHUT_SHARE) / (1 - SHUT_SHARE)
     blink = blendshapes[:, BLINK]

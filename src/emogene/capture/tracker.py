@@ -27,6 +27,8 @@ from emogene.types import FPS, ByteArray, FloatArray
 
 N_MESH = 478
 N_BLENDSHAPES = 52
+Found = tuple[FloatArray, FloatArray]
+"""A frame's mesh [478, 3] in pixels and its blendshapes [52]."""
 CROP_PX = 288
 """Side of the picture that the landmark network sees; its own input is smaller."""
 CROP_PER_FACE = 1.9
@@ -96,9 +98,20 @@ class FaceTracker:
         """
         meshes: list[FloatArray] = []
         shapes: list[FloatArray] = []
-        size, box, n_lost = (0, 0), None, 0
-        for frame in frames:
+        size = (0, 0)
+        for frame, found in self.watch(frames):
             size = (frame.shape[1], frame.shape[0])
+            meshes.append(np.full((N_MESH, 3), np.nan, np.float32) if found is None else found[0])
+            shapes.append(np.zeros(N_BLENDSHAPES, np.float32) if found is None else found[1])
+        if not meshes:
+            raise UserError("the video holds no picture; record it again or convert it with another program")
+        mesh = np.stack(meshes)
+        return Track(mesh, np.stack(shapes), np.isfinite(mesh[:, 0, 0]), size, fps)
+
+    def watch(self, frames: Iterable[ByteArray]) -> Iterator[tuple[ByteArray, Found | None]]:
+        """Each frame with its mesh [478, 3] in pixels and blendshapes [52], None without a face."""
+        box, n_lost = None, 0
+        for frame in frames:
             found = None if box is None else self._track_one(frame, box)
             if found is None:
                 # First frame, or lost (for example at a cut): look in the whole picture.
@@ -107,19 +120,13 @@ class FaceTracker:
                 found = None if box is None else self._track_one(frame, box)
             if found is None or box is None:
                 box, n_lost = None, n_lost + 1
-                meshes.append(np.full((N_MESH, 3), np.nan, np.float32))
-                shapes.append(np.zeros(N_BLENDSHAPES, np.float32))
+                yield frame, None
                 continue
             n_lost = 0
-            meshes.append(found[0])
-            shapes.append(found[1])
             box = _followed(box, face_box(found[0]))
-        if not meshes:
-            raise UserError("the video holds no picture; record it again or convert it with another program")
-        mesh = np.stack(meshes)
-        return Track(mesh, np.stack(shapes), np.isfinite(mesh[:, 0, 0]), size, fps)
+            yield frame, found
 
-    def _track_one(self, frame: ByteArray, box: FaceBox) -> tuple[FloatArray, FloatArray] | None:
+    def _track_one(self, frame: ByteArray, box: FaceBox) -> Found | None:
         """Mesh [478, 3] in pixels of the frame and blendshapes [52] of the face near ``box``."""
         side = box.side_px * CROP_PER_FACE
         corner = box.centre_px - side / 2
