@@ -20,10 +20,9 @@ class Scene:
     codes: Tensor
     warps: Tensor
 
-    def render(self, step: float = 1 / 32):
-        return self.field.render_rays(
-            self.rays_o, self.rays_d, self.frames, self.codes, self.warps, step=step, jitter=self.jitter
-        )
+    def render(self, step: float = 1 / 32, **options):
+        rays = (self.rays_o, self.rays_d, self.frames, self.codes, self.warps)
+        return self.field.render_rays(*rays, step=step, jitter=self.jitter, **options)
 
 
 def make_field(seed: int = 0, shell: bool = True) -> HeadField:

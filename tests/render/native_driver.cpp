@@ -75,15 +75,18 @@ static int run(int isa, int threads, int64_t n_rays) {
   if (n_rays > 4) origins[4] = __builtin_nanf(""), directions[9] = __builtin_inff();
   auto bias = random_floats(2 * 64, 0.5f), warps = random_floats(2 * side * side * side * 3, 0.2f);
   Rays rays{origins.data(), directions.data(), jitter.data(), frames.data(), nullptr, n_rays, nullptr, 0,
-            bias.data(),    2,                 warps.data(),  side,          1.0f / 48};
+            bias.data(),    2,                 warps.data(),  side,          1.0f / 48,   1e-4f};
   std::vector<float> sums((size_t)n_rays * kSums), flat((size_t)eg_gradient_floats(2)), table_grad(2 * (size_t)rows);
   auto grad = random_floats((size_t)n_rays * kSums, 1.0f);
   CHECK(eg_sums(isa, threads, &field, &rays, sums.data()))
   CHECK(eg_sums_backward(isa, threads, &field, &rays, grad.data(), flat.data(), table_grad.data()))
   auto target = random_floats((size_t)n_rays * 3, 1.0f), background = random_floats((size_t)n_rays * 3, 1.0f);
   std::vector<float> opacity((size_t)n_rays);
-  Loss loss{target.data(), background.data(), nullptr, jitter.data(), 0.3f, 1.0f, 0.0, opacity.data()};
+  Loss loss{target.data(), background.data(), nullptr, jitter.data(), 0.3f, 1.0f, 0.1f, 0.0, 0.0, 0.0, opacity.data()};
   CHECK(eg_train(isa, threads, &field, &rays, &loss, flat.data(), table_grad.data()))
+  rays.stop = 0.0f;
+  CHECK(eg_train(isa, threads, &field, &rays, &loss, flat.data(), nullptr))
+  CHECK(eg_sums_backward(isa, threads, &field, &rays, grad.data(), flat.data(), nullptr))
 
   std::vector<float> encoded((size_t)n_rays * kEncoded);
   CHECK(eg_encode(isa, &field, origins.data(), n_rays, encoded.data()))

@@ -54,7 +54,8 @@ def test_weights_of_a_wall():
     """A dense sample takes all that is left, and what lies behind it nothing; rays do not mix."""
     sigma = torch.tensor([0.0, 1e5, 7.0, 0.5])
     ray = torch.tensor([0, 0, 0, 2])
-    weights = ray_weights(sigma, ray, 3, step=0.1)
+    weights, left = ray_weights(sigma, ray, 3, step=0.1)
+    assert torch.allclose(left, torch.tensor([1.0, 1.0, 0.0, 1.0]))
     assert torch.allclose(weights, torch.tensor([0.0, 1.0, 0.0, 1 - float(np.exp(-0.05))]), atol=1e-6)
     assert torch.allclose(
         accumulate(weights[:, None], ray, 3)[:, 0], torch.tensor([1.0, 0.0, float(weights[3])])

@@ -7,7 +7,7 @@ import torch
 
 from emogene.errors import UserError
 from emogene.render.field import HeadField
-from emogene.render.fused import FieldTrainer, FusedConfig, RayBatch
+from emogene.render.fused import FieldTrainer, FusedConfig, LossWeights, RayBatch, ray_loss
 from emogene.render.native import binding
 from tests.render.conftest import Scene, image_rays, make_field, make_scene
 
@@ -19,11 +19,11 @@ def relative(result: torch.Tensor, reference: torch.Tensor) -> float:
     return float(((result - reference).norm() / (reference.norm() + 1e-12)).detach())
 
 
-def with_gradients(scene: Scene, backend: str):
+def with_gradients(scene: Scene, backend: str, **options):
     scene.field.backend = backend
     scene.field.zero_grad()
     scene.codes.grad = None
-    out = scene.render()
+    out = scene.render(**options)
     wish = torch.linspace(-1, 1, out.channels.numel()).view_as(out.channels)
     loss = (out.channels * wish).sum() + out.opacity.sum() + 3 * out.depth.sum() + 5 * out.spread.sum()
     loss.backward()
@@ -46,6 +46,36 @@ def test_values_and_gradients_equal_torch(isa, threads):
         assert relative(getattr(result, name), getattr(expected, name)) < tolerance, name
     for name, grad in expected_grads.items():
         assert relative(grads[name], grad) < (6e-2 if isa in BF16 else 3e-4), name
+
+
+@pytest.mark.parametrize("stop", [0.0, 1e-2])
+def test_rays_end_where_torch_ends_them(isa, threads, stop):
+    """Behind a dense surface nothing is asked, before it only what weighs something is taught."""
+    scene = make_scene()
+    with torch.no_grad():
+        scene.field.layer3.bias[0] = 4.0
+    expected, expected_grads = with_gradients(scene, "torch", stop=stop)
+    result, grads = with_gradients(scene, "native", stop=stop)
+    assert float(expected.opacity.detach().max()) > 0.995
+    # A transmittance within rounding of the limit may fall to either side of it.
+    tolerance = 2e-2 if isa in BF16 else 1e-4
+    assert relative(result.channels, expected.channels) < tolerance
+    for name, grad in expected_grads.items():
+        assert relative(grads[name], grad) < (8e-2 if isa in BF16 else 2e-3), name
+    if stop:
+        whole, _ = with_gradients(scene, "native", stop=0.0)
+        assert 0 < float((whole.opacity - result.opacity).detach().max()) <= stop
+
+
+def test_fixed_table_gets_no_gradient(isa, threads):
+    scene = make_scene()
+    _, expected = with_gradients(scene, "native")
+    scene.field.table.requires_grad_(False)
+    scene.field.table.grad = None
+    _, grads = with_gradients(scene, "native")
+    assert scene.field.table.grad is None
+    for name, grad in expected.items():
+        assert name == "table" or torch.equal(grads[name], grad), name
 
 
 def test_training_by_a_fused_optimizer_is_seen(isa):
@@ -196,6 +226,37 @@ def test_fused_step_equals_torch(isa, threads):
     assert relative(codes, expected_codes) < (5e-2 if loose else 1e-3)
     for name, mean in expected.means.items():
         assert relative(result.means[name], mean) < (5e-2 if loose else 1e-3), name
+
+
+def loss_and_gradients(scene: Scene, backend: str):
+    scene.field.backend = backend
+    scene.field.zero_grad()
+    scene.codes.grad = None
+    weights = LossWeights(opacity_weight=0.3, spread_weight=2.0, haze_weight=0.2)
+    seen = ray_loss(scene.field, make_batch(scene), scene.codes, scene.warps, weights, step=1 / 32)
+    (2 * seen.loss).backward()
+    grads = {name: value.grad for name, value in scene.field.named_parameters()}
+    return seen, {**grads, "codes": scene.codes.grad}
+
+
+def test_loss_in_one_pass_equals_torch(isa, threads):
+    scene = make_scene()
+    expected, expected_grads = loss_and_gradients(scene, "torch")
+    result, grads = loss_and_gradients(scene, "native")
+    loose = isa in BF16
+    for name in ("loss", "colour", "spread"):
+        parts = [torch.as_tensor(getattr(seen, name)).detach() for seen in (expected, result)]
+        assert relative(*parts) < (2e-2 if loose else 1e-5), name
+    assert relative(result.opacity, expected.opacity) < (2e-2 if loose else 1e-5)
+    for name, grad in expected_grads.items():
+        assert relative(grads[name], grad) < (5e-2 if loose else 1e-3), name
+    with pytest.raises(RuntimeError, match="once"):
+        result.loss.backward()
+    scene.field.table.requires_grad_(False)
+    scene.field.table.grad = None
+    _, fixed = loss_and_gradients(scene, "native")
+    assert fixed["table"] is None
+    assert torch.equal(fixed["layer2.weight"], grads["layer2.weight"])
 
 
 def test_fused_training_learns_and_repeats(isa, threads):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -145,21 +146,27 @@ def field_struct(field: HeadField, fresh: bool = False) -> tuple[binding.FieldSt
     return struct, [held, table, keep, w1, cells]
 
 
-def rays_struct(
-    rays_o: Tensor,
-    rays_d: Tensor,
-    jitter: Tensor,
-    frames: Tensor,
-    bias: Tensor,
-    warps: Tensor | None,
-    step: float,
-) -> tuple[binding.RaysStruct, list[Tensor | None]]:
+@dataclass(frozen=True, slots=True)
+class RayInputs:
+    """What ``HeadField.render_rays`` is asked, apart from the codes."""
+
+    rays_o: Tensor
+    rays_d: Tensor
+    jitter: Tensor
+    frames: Tensor
+    warps: Tensor | None
+    step: float
+    stop: float
+
+
+def rays_struct(rays: RayInputs, bias: Tensor) -> tuple[binding.RaysStruct, list[Tensor | None]]:
     """C view of rays and the tensors that must outlive it."""
+    warps = rays.warps
     keep = [
-        rays_o.detach().float().contiguous(),
-        rays_d.detach().float().contiguous(),
-        jitter.detach().float().contiguous(),
-        frames.detach().long().contiguous(),
+        rays.rays_o.detach().float().contiguous(),
+        rays.rays_d.detach().float().contiguous(),
+        rays.jitter.detach().float().contiguous(),
+        rays.frames.detach().long().contiguous(),
         bias.detach().float().contiguous(),
         None if warps is None else warps.detach().float().contiguous(),
     ]
@@ -167,10 +174,11 @@ def rays_struct(
     if warps is not None and len(warps) != len(bias):
         raise ValueError(f"{len(warps)} warps for {len(bias)} codes: one each")
     struct = binding.RaysStruct(
-        count=len(rays_o),
+        count=len(rays.rays_o),
         n_frames=len(bias),
         warp_side=0 if warps is None else warps.shape[1],
-        step=step,
+        step=rays.step,
+        stop=rays.stop,
         **{name: binding.address(tensor) for name, tensor in zip(names, keep, strict=True)},
     )
     return struct, keep
@@ -180,15 +188,12 @@ class _RaySums(torch.autograd.Function):
     """Native sums along rays; backward recomputes the samples instead of keeping them."""
 
     @staticmethod
-    def forward(
-        ctx: Any, field: HeadField, rays: tuple[Any, ...], bias: Tensor, *parameters: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, field: HeadField, rays: RayInputs, bias: Tensor, *parameters: Tensor) -> Tensor:
         loaded = kernels()
         assert loaded is not None
         c_field, keep_field = field_struct(field, fresh=field.table.requires_grad)
-        rays_o, rays_d, jitter, frames, warps, step = rays
-        c_rays, keep_rays = rays_struct(rays_o, rays_d, jitter, frames, bias, warps, step)
-        sums = torch.zeros(len(rays_o), SUMS)
+        c_rays, keep_rays = rays_struct(rays, bias)
+        sums = torch.zeros(len(rays.rays_o), SUMS)
         threads = binding.thread_count()
         loaded.call(
             "eg_sums", threads, ctypes.byref(c_field), ctypes.byref(c_rays), ctypes.c_void_p(sums.data_ptr())
@@ -202,13 +207,14 @@ class _RaySums(torch.autograd.Function):
         grad = grad.float().contiguous()
         n_frames = c_rays.n_frames
         flat = torch.empty(loaded.gradient_floats(n_frames))
-        table_grad = torch.zeros_like(field.table)
+        # A table held fixed is spared the scatter of its gradient.
+        table_grad = torch.zeros_like(field.table) if ctx.needs_input_grad[3] else None
         loaded.call(
             "eg_sums_backward",
             binding.thread_count(),
             ctypes.byref(c_field),
             ctypes.byref(c_rays),
-            *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (grad, flat, table_grad)),
+            *(ctypes.c_void_p(binding.address(tensor)) for tensor in (grad, flat, table_grad)),
         )
         parts = split_gradient(flat, n_frames)
         layer1 = torch.zeros_like(field.layer1.weight)
@@ -234,20 +240,11 @@ def split_gradient(flat: Tensor, n_frames: int) -> dict[str, Tensor]:
     return {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
 
 
-def native_ray_sums(
-    field: HeadField,
-    rays_o: Tensor,
-    rays_d: Tensor,
-    frame_index: Tensor,
-    bias: Tensor,
-    warps: Tensor | None,
-    step: float,
-    jitter: Tensor,
-) -> Tensor:
+def native_ray_sums(field: HeadField, rays: RayInputs, bias: Tensor) -> Tensor:
     """Sums [R, 18] of ``HeadField._ray_sums`` by the native kernels."""
     result: Tensor = _RaySums.apply(
         field,
-        (rays_o, rays_d, jitter, frame_index, warps, step),
+        rays,
         bias,
         field.table,
         field.layer1.weight,

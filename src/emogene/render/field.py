@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from emogene.render import backend as backends
 from emogene.render.grid import FEATURES, encode, make_levels
 from emogene.render.march import OccupancyGrid, Samples, march, observed_mask
-from emogene.render.volume import RayOutput, accumulate, direction_basis, ray_weights
+from emogene.render.volume import STOP, RayOutput, accumulate, direction_basis, ray_weights
 
 CHANNELS = 16
 """Outputs per ray: 3 colour + 13 decoder features."""
@@ -112,19 +112,22 @@ class HeadField(nn.Module):
         *,
         step: float = 1 / 96,
         jitter: Tensor | None = None,
+        stop: float = STOP,
     ) -> RayOutput:
         """Render rays [R, 3] of frames ``frame_index`` [R] into ``codes`` and ``warps``.
 
         ``step``: sample distance in cube lengths; ``jitter`` [R] in [0, 1): offset of the first sample in
-        steps, 0.5 when None.
+        steps, 0.5 when None. ``stop``: a ray ends where its transmittance has fallen to it, and samples of no
+        more weight get no gradient; 0 leaves nothing out.
         """
         if jitter is None:
             jitter = torch.full((len(rays_o),), 0.5, device=rays_o.device)
         bias = codes @ self.layer1.weight[:, self._encoded :].T + self.layer1.bias
         if self._native():
-            sums = backends.native_ray_sums(self, rays_o, rays_d, frame_index, bias, warps, step, jitter)
+            rays = backends.RayInputs(rays_o, rays_d, jitter, frame_index, warps, step, stop)
+            sums = backends.native_ray_sums(self, rays, bias)
         else:
-            sums = self._ray_sums(rays_o, rays_d, frame_index, bias, warps, step, jitter)
+            sums = self._ray_sums(rays_o, rays_d, frame_index, bias, warps, step, jitter, stop)
         return self._shade(sums, rays_d)
 
     @torch.no_grad()
@@ -157,8 +160,7 @@ class HeadField(nn.Module):
     def density(self, points: Tensor, code: Tensor) -> Tensor:
         """Density [M] per cube length at neutral-head points [M, 3] under one code."""
         bias = code @ self.layer1.weight[:, self._encoded :].T + self.layer1.bias
-        parts = [self._geometry(part, bias)[:, 0] for part in torch.split(points, 8192)]
-        return torch.exp(torch.cat(parts).clamp(*LOG_DENSITY_RANGE)) if parts else points.new_zeros(0)
+        return _density(self._geometry_of(points, bias)) if len(points) else points.new_zeros(0)
 
     @torch.no_grad()
     def update_occupancy(
@@ -192,6 +194,7 @@ class HeadField(nn.Module):
         warps: Tensor | None,
         step: float,
         jitter: Tensor,
+        stop: float,
     ) -> Tensor:
         """Sums [R, 18] along rays: opacity, w h_1..15, w s, w s^2."""
         sums = rays_o.new_zeros(len(rays_o), GEOMETRY + 2)
@@ -199,19 +202,33 @@ class HeadField(nn.Module):
             rays = (frame_index == frame).nonzero()[:, 0]
             warp = None if warps is None else warps[frame]
             samples = march(rays_o[rays], rays_d[rays], jitter[rays], step, self.occupancy, warp)
-            part = self._integrate(samples, bias[frame], len(rays), step)
+            part = self._integrate(samples, bias[frame], len(rays), step, stop)
             sums = sums.index_add(0, rays, part)
         return sums
 
-    def _integrate(self, samples: Samples, bias: Tensor, n_rays: int, step: float) -> Tensor:
+    def _integrate(
+        self, samples: Samples, bias: Tensor, n_rays: int, step: float, stop: float = 0.0
+    ) -> Tensor:
+        """Sums [R, 18]; what is behind ``stop`` or weighs less is looked at without a gradient first."""
         if len(samples.ray) == 0:
             return bias.new_zeros(n_rays, GEOMETRY + 2)
-        geometry = torch.cat([self._geometry(part, bias) for part in torch.split(samples.points, 8192)])
-        sigma = torch.exp(geometry[:, 0].clamp(*LOG_DENSITY_RANGE))
-        weights = ray_weights(sigma, samples.ray, n_rays, step)[:, None]
-        s = samples.past_center[:, None]
+        points, ray, past_center = samples.points, samples.ray, samples.past_center
+        with torch.no_grad():
+            geometry = self._geometry_of(points, bias)
+            weights, left = ray_weights(_density(geometry), ray, n_rays, step)
+            used = (left > stop).nonzero()[:, 0]
+            points, ray, past_center, geometry = points[used], ray[used], past_center[used], geometry[used]
+            matter = (weights[used] > stop).nonzero()[:, 0]
+        if torch.is_grad_enabled():
+            geometry = geometry.index_copy(0, matter, self._geometry_of(points[matter], bias))
+        weights = ray_weights(_density(geometry), ray, n_rays, step)[0][:, None]
+        s = past_center[:, None]
         blended = torch.cat([torch.ones_like(s), geometry[:, 1:], s, s * s], dim=1)
-        return accumulate(weights * blended, samples.ray, n_rays)
+        return accumulate(weights * blended, ray, n_rays)
+
+    def _geometry_of(self, points: Tensor, bias: Tensor) -> Tensor:
+        """``_geometry`` in pieces that stay in the cache."""
+        return torch.cat([self._geometry(part, bias) for part in torch.split(points, 8192)])
 
     def _shade(self, sums: Tensor, rays_d: Tensor) -> RayOutput:
         """Deferred colour: sums [R, 18] and directions [R, 3] -> channels."""
@@ -246,3 +263,8 @@ class HeadField(nn.Module):
         shaded = self._shade(sums[hit], directions[hit])
         channels = directions.new_zeros(n_rays, CHANNELS).index_copy_(0, hit, shaded.channels)
         return RayOutput(channels, sums[:, 0], sums[:, GEOMETRY], sums[:, GEOMETRY + 1])
+
+
+def _density(geometry: Tensor) -> Tensor:
+    """Density [M] per cube length of h [M, 16]."""
+    return torch.exp(geometry[:, 0].clamp(*LOG_DENSITY_RANGE))

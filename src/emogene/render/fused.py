@@ -1,15 +1,22 @@
-"""One call per training step of the head field: render, loss, gradients and Adam, fused in the kernels.
+"""A training step of the head field in one pass of the kernels: render, loss and all gradients.
 
 For the long first stage, in which only the field is trained on single pixels; the decoder's joint training
-uses ``HeadField.render_rays`` with autograd. Per ray: weight * mean squared error of rgb over the given
-background, + opacity_weight * (opacity - target)^2, + spread_weight * spread. Without native kernels the same
-step runs in torch, 20 to 50 x slower.
+uses ``HeadField.render_rays``, whose backward pass renders again. Per ray: weight * mean squared error of rgb
+over the given background, + opacity_weight * (opacity - target)^2, + spread_weight * spread,
++ haze_weight * opacity (1 - opacity).
+
+    seen = ray_loss(field, batch, codes, warps, LossWeights(spread_weight=0.3), step=1/72)
+    seen.loss.backward()                      any optimizer; gradients of the field's parameters and codes
+    FieldTrainer(field).step(...)             the same with Adam in the kernels too
+
+Without native kernels the same loss runs in torch, 20 to 50 x slower.
 """
 
 from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +24,20 @@ from torch import Tensor
 from emogene.render import backend as backends
 from emogene.render.field import HeadField
 from emogene.render.native import binding
-from emogene.render.volume import RayOutput
+from emogene.render.volume import STOP, RayOutput
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FusedConfig:
+class LossWeights:
+    """What counts besides the colour."""
+
+    opacity_weight: float = 0.0
+    spread_weight: float = 0.0
+    haze_weight: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FusedConfig(LossWeights):
     """Step sizes and loss weights."""
 
     table_rate: float = 1e-2
@@ -29,8 +45,6 @@ class FusedConfig:
     beta1: float = 0.9
     beta2: float = 0.99
     epsilon: float = 1e-15
-    opacity_weight: float = 0.0
-    spread_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,16 @@ class RayBatch:
     weight: Tensor | None = None
     opacity: Tensor | None = None
     jitter: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RayLoss:
+    """loss: mean over rays, differentiable; of it colour and (unweighted) spread; opacity [R] rendered."""
+
+    loss: Tensor
+    colour: float
+    spread: float
+    opacity: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,76 +123,23 @@ class FieldTrainer:
     def _torch(
         self, batch: RayBatch, codes: Tensor, warps: Tensor | None, step: float
     ) -> tuple[float, dict[str, Tensor], Tensor, Tensor]:
-        config, parameters = self.config, dict(self.field.named_parameters())
+        parameters = dict(self.field.named_parameters())
         codes = codes.requires_grad_()
         with torch.enable_grad():
-            out = self.field.render_rays(
-                batch.rays_o, batch.rays_d, batch.frames, codes, warps, step=step, jitter=batch.jitter
-            )
-            loss = batch_loss(out, batch, config)
-        grads = torch.autograd.grad(loss, [*parameters.values(), codes], allow_unused=True)
+            result = _torch_loss(self.field, batch, codes, warps, self.config, step)
+        grads = torch.autograd.grad(result.loss, [*parameters.values(), codes], allow_unused=True)
         filled = [
             torch.zeros_like(value) if grad is None else grad
             for grad, value in zip(grads, [*parameters.values(), codes], strict=True)
         ]
         parts = dict(zip(parameters, filled[:-1], strict=True))
-        return float(loss), parts, filled[-1], out.opacity.detach()
+        return float(result.loss), parts, filled[-1], result.opacity
 
     def _native(
         self, batch: RayBatch, codes: Tensor, warps: Tensor | None, step: float
     ) -> tuple[float, dict[str, Tensor], Tensor, Tensor]:
-        field, loaded = self.field, backends.kernels()
-        assert loaded is not None
-        code_weight = field.layer1.weight[:, backends.ENCODED :]
-        bias = codes @ code_weight.T + field.layer1.bias
-        jitter = batch.jitter if batch.jitter is not None else torch.full((len(batch.rays_o),), 0.5)
-        c_field, keep = backends.field_struct(field)
-        c_rays, keep_rays = backends.rays_struct(
-            batch.rays_o, batch.rays_d, jitter, batch.frames, bias, warps, step
-        )
-        c_loss, keep_loss, opacity = self._loss_struct(batch)
-        flat = torch.empty(loaded.gradient_floats(len(codes)))
-        loaded.call(
-            "eg_train",
-            binding.thread_count(),
-            *(ctypes.byref(struct) for struct in (c_field, c_rays, c_loss)),
-            *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (flat, self._table_grad)),
-        )
-        del keep, keep_rays, keep_loss
-        parts = backends.split_gradient(flat, len(codes))
-        bias_grad = parts["bias"]
-        named = {
-            "table": self._table_grad,
-            "layer1.weight": torch.cat([parts["w1"], bias_grad.T @ codes], dim=1),
-            "layer1.bias": bias_grad.sum(dim=0),
-            "layer2.weight": parts["w2"],
-            "layer2.bias": parts["b2"],
-            "layer3.weight": parts["w3"],
-            "layer3.bias": parts["b3"],
-            "colour1.weight": parts["c1"],
-            "colour1.bias": parts["d1"],
-            "colour2.weight": parts["c2"],
-            "colour2.bias": parts["d2"],
-        }
-        return float(c_loss.total), named, bias_grad @ code_weight, opacity
-
-    def _loss_struct(self, batch: RayBatch) -> tuple[binding.LossStruct, list[Tensor | None], Tensor]:
-        count = len(batch.rays_o)
-        keep = [
-            batch.target.float().contiguous(),
-            batch.background.float().expand(count, 3).contiguous(),
-            None if batch.weight is None else batch.weight.float().contiguous(),
-            None if batch.opacity is None else batch.opacity.float().contiguous(),
-        ]
-        opacity = torch.zeros(count)
-        names = ("target", "background", "weight", "target_opacity")
-        struct = binding.LossStruct(
-            opacity_weight=self.config.opacity_weight,
-            spread_weight=self.config.spread_weight,
-            opacity_out=binding.address(opacity),
-            **{name: binding.address(tensor) for name, tensor in zip(names, keep, strict=True)},
-        )
-        return struct, keep, opacity
+        found = _Gradients(self.field, batch, codes, warps, self.config, step, self._table_grad)
+        return found.loss.total, found.of, found.of_codes, found.opacity
 
     def _update(self, parts: dict[str, Tensor], rate: float) -> None:
         """Adam; in the kernels for the large table, which also refreshes its packed copy."""
@@ -202,12 +173,144 @@ class FieldTrainer:
         )
 
 
-def batch_loss(out: RayOutput, batch: RayBatch, config: FusedConfig) -> Tensor:
-    """The loss of a step, in torch: the specification of the fused one."""
+def ray_loss(
+    field: HeadField,
+    batch: RayBatch,
+    codes: Tensor,
+    warps: Tensor | None,
+    weights: LossWeights,
+    *,
+    step: float = 1 / 96,
+) -> RayLoss:
+    """Loss of a batch, differentiable in the field's parameters and ``codes`` [K, C], once.
+
+    The kernels compute the gradients together with the loss: call it only where they are wanted.
+    """
+    if backends.choose(field.backend, field) != "native":
+        return _torch_loss(field, batch, codes, warps, weights, step)
+    parameters = dict(field.named_parameters())
+    asked = (field, batch, warps, weights, step, tuple(parameters))
+    loss, colour, spread, opacity = _FusedLoss.apply(asked, codes, *parameters.values())  # type: ignore[no-untyped-call]
+    return RayLoss(loss, float(colour), float(spread), opacity)
+
+
+class _FusedLoss(torch.autograd.Function):
+    """Gradients are found in forward, and handed out in backward."""
+
+    @staticmethod
+    def forward(ctx: Any, asked: tuple[Any, ...], codes: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        field, batch, warps, weights, step, names = asked
+        # A table held fixed is spared the scatter of its gradient.
+        table_grad = torch.zeros_like(field.table) if field.table.requires_grad else None
+        if field.table.requires_grad:
+            backends.memory(field).packed = None  # a fused optimizer changed it unseen
+        found = _Gradients(field, batch, codes.detach(), warps, weights, step, table_grad)
+        ctx.found = (found.of_codes, *(found.of.get(name) for name in names))
+        loss = torch.tensor(found.loss.total, dtype=torch.float32)
+        parts = torch.tensor(found.loss.colour), torch.tensor(found.loss.spread), found.opacity
+        ctx.mark_non_differentiable(*parts)
+        return (loss, *parts)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        found, ctx.found = ctx.found, None
+        if found is None:
+            raise RuntimeError("the fused loss gives its gradients away once: compute it again")
+        if float(grad) != 1.0:
+            found = tuple(None if part is None else part * grad for part in found)
+        return (None, *found)
+
+
+class _Gradients:
+    """One call of the fused kernel. of: gradient by parameter name; table_grad is added to, or None."""
+
+    def __init__(
+        self,
+        field: HeadField,
+        batch: RayBatch,
+        codes: Tensor,
+        warps: Tensor | None,
+        weights: LossWeights,
+        step: float,
+        table_grad: Tensor | None,
+    ) -> None:
+        loaded = backends.kernels()
+        assert loaded is not None
+        with torch.no_grad():
+            code_weight = field.layer1.weight[:, backends.ENCODED :]
+            bias = codes @ code_weight.T + field.layer1.bias
+        jitter = batch.jitter if batch.jitter is not None else torch.full((len(batch.rays_o),), 0.5)
+        rays = backends.RayInputs(batch.rays_o, batch.rays_d, jitter, batch.frames, warps, step, STOP)
+        c_field, keep = backends.field_struct(field)
+        c_rays, keep_rays = backends.rays_struct(rays, bias)
+        self.loss, keep_loss, self.opacity = _loss_struct(batch, weights)
+        flat = torch.empty(loaded.gradient_floats(len(codes)))
+        loaded.call(
+            "eg_train",
+            binding.thread_count(),
+            *(ctypes.byref(struct) for struct in (c_field, c_rays, self.loss)),
+            *(ctypes.c_void_p(binding.address(tensor)) for tensor in (flat, table_grad)),
+        )
+        del keep, keep_rays, keep_loss
+        parts = backends.split_gradient(flat, len(codes))
+        bias_grad = parts["bias"]
+        self.of_codes = bias_grad @ code_weight.detach()
+        self.of = {
+            "layer1.weight": torch.cat([parts["w1"], bias_grad.T @ codes], dim=1),
+            "layer1.bias": bias_grad.sum(dim=0),
+            "layer2.weight": parts["w2"],
+            "layer2.bias": parts["b2"],
+            "layer3.weight": parts["w3"],
+            "layer3.bias": parts["b3"],
+            "colour1.weight": parts["c1"],
+            "colour1.bias": parts["d1"],
+            "colour2.weight": parts["c2"],
+            "colour2.bias": parts["d2"],
+        }
+        if table_grad is not None:
+            self.of["table"] = table_grad
+
+
+def _loss_struct(
+    batch: RayBatch, weights: LossWeights
+) -> tuple[binding.LossStruct, list[Tensor | None], Tensor]:
+    count = len(batch.rays_o)
+    keep = [
+        batch.target.float().contiguous(),
+        batch.background.float().expand(count, 3).contiguous(),
+        None if batch.weight is None else batch.weight.float().contiguous(),
+        None if batch.opacity is None else batch.opacity.float().contiguous(),
+    ]
+    opacity = torch.zeros(count)
+    names = ("target", "background", "weight", "target_opacity")
+    struct = binding.LossStruct(
+        opacity_weight=weights.opacity_weight,
+        spread_weight=weights.spread_weight,
+        haze_weight=weights.haze_weight,
+        opacity_out=binding.address(opacity),
+        **{name: binding.address(tensor) for name, tensor in zip(names, keep, strict=True)},
+    )
+    return struct, keep, opacity
+
+
+def _torch_loss(
+    field: HeadField, batch: RayBatch, codes: Tensor, warps: Tensor | None, weights: LossWeights, step: float
+) -> RayLoss:
+    out = field.render_rays(
+        batch.rays_o, batch.rays_d, batch.frames, codes, warps, step=step, jitter=batch.jitter
+    )
+    loss, colour, spread = batch_loss(out, batch, weights)
+    return RayLoss(loss, float(colour.detach()), float(spread.detach()), out.opacity.detach())
+
+
+def batch_loss(out: RayOutput, batch: RayBatch, weights: LossWeights) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of a step, and of it colour and (unweighted) spread, in torch: specifies the fused one."""
     rgb = out.channels[:, :3] + (1.0 - out.opacity[:, None]) * batch.background
     error = (rgb - batch.target).square().mean(dim=1)
     if batch.weight is not None:
         error = error * batch.weight
+    colour, spread = error.mean(), out.spread.mean()
+    loss = colour + weights.spread_weight * spread
     if batch.opacity is not None:
-        error = error + config.opacity_weight * (out.opacity - batch.opacity).square()
-    return (error + config.spread_weight * out.spread).mean()
+        loss = loss + weights.opacity_weight * (out.opacity - batch.opacity).square().mean()
+    return loss + weights.haze_weight * (out.opacity * (1 - out.opacity)).mean(), colour, spread

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+STOP = 1e-4
+"""In training a ray ends where transmittance has fallen to it; samples of no more weight get no gradient."""
+
 
 @dataclass(frozen=True, slots=True)
 class RayOutput:
@@ -32,15 +35,16 @@ class RayOutput:
         return (self.opacity * self.depth_sq - self.depth**2).clamp(min=0.0)
 
 
-def ray_weights(sigma: Tensor, ray: Tensor, n_rays: int, step: float) -> Tensor:
-    """Weights [M] of samples with density ``sigma`` [M] per cube length."""
+def ray_weights(sigma: Tensor, ray: Tensor, n_rays: int, step: float) -> tuple[Tensor, Tensor]:
+    """Weights [M] of samples of density ``sigma`` [M] per cube length, and transmittances [M] before them."""
     tau = (sigma * step).double()  # double: the running sum crosses all rays
     total = torch.cumsum(tau, dim=0)
     count = torch.bincount(ray, minlength=n_rays)
     first = torch.cumsum(count, dim=0) - count
     before = torch.cat([total.new_zeros(1), total])
     inside = before[:-1] - before[first[ray]]
-    return (torch.exp(-inside) * -torch.expm1(-tau)).float()
+    left = torch.exp(-inside)
+    return (left * -torch.expm1(-tau)).float(), left.float()
 
 
 def accumulate(values: Tensor, ray: Tensor, n_rays: int) -> Tensor:

@@ -70,6 +70,7 @@ class RaysStruct(ctypes.Structure):
         ("warps", _pointer),
         ("warp_side", _int64),
         ("step", ctypes.c_float),
+        ("stop", ctypes.c_float),
     ]
 
 
@@ -175,7 +176,8 @@ class LossStruct(ctypes.Structure):
         *((name, _pointer) for name in ("target", "background", "weight", "target_opacity")),
         ("opacity_weight", ctypes.c_float),
         ("spread_weight", ctypes.c_float),
-        ("total", ctypes.c_double),
+        ("haze_weight", ctypes.c_float),
+        *((name, ctypes.c_double) for name in ("total", "colour", "spread")),
         ("opacity_out", _pointer),
     ]
 

@@ -41,7 +41,7 @@ AVX512_FLAGS = (
 X86_UNITS: dict[str, tuple[str, ...]] = {
     "isa_avx2.cpp": ("-mavx2", "-mfma", "-mbmi2"),
     "isa_avx512.cpp": AVX512_FLAGS,
-    "isa_half.cpp": (*AVX512_FLAGS, "-mavx512fp16"),
+    "isa_half.cpp": (*AVX512_FLAGS, "-mavx512fp16", "-mavx512vbmi2"),
     "isa_amx.cpp": (*AVX512_FLAGS, "-mavx512fp16", "-mamx-tile", "-mamx-bf16"),
 }
 OPTIONAL_UNITS = ("isa_half.cpp", "isa_amx.cpp")

@@ -52,10 +52,10 @@ static inline void keep_feature(_Float16* at, vf v) {
 }
 #endif
 
-// points x, y, z [count], count a multiple of 32 -> out [count / 32][32 features][32 samples].
+// points x, y, z [count], count a multiple of 32 -> out [count / 32][32 features][32 samples], `block` apart.
 template <class Feature>
-static void encode_chunk(const Field& field, const float* x, const float* y, const float* z, int count,
-                         Feature* out) {
+static void encode_chunk(const Field& field, const float* x, const float* y, const float* z, int count, Feature* out,
+                         int block = kEncoded * kBlock) {
   for (int l = 0; l < kLevels; l++) {
     const Level level = field.levels[l];
     const uint32_t* table = field.table + level.offset;
@@ -67,7 +67,7 @@ static void encode_chunk(const Field& field, const float* x, const float* y, con
         a += bits_to_float(pair << 16) * corners.weight[k];
         b += bits_to_float(pair & 0xffff0000u) * corners.weight[k];
       }
-      Feature* at = out + (i / kBlock) * (kEncoded * kBlock) + 2 * l * kBlock + i % kBlock;
+      Feature* at = out + (i / kBlock) * block + 2 * l * kBlock + i % kBlock;
       keep_feature(at, a);
       keep_feature(at + kBlock, b);
     }
@@ -81,8 +81,8 @@ static void scatter_level(const Field* field, const ScatterBuffer* buffers, int 
   float* grad = table_grad + 2 * level.offset;
   for (int b = 0; b < n_buffers; b++) {
     const ScatterBuffer& buffer = buffers[b];
-    const float* g0 = buffer.features + (2 * l) * kScatterRoom;
-    const float* g1 = g0 + kScatterRoom;
+    const float* g0 = buffer.features + (2 * l) * kScatterRow;
+    const float* g1 = g0 + kScatterRow;
     for (int64_t i = 0; i < buffer.count; i += L) {
       const Corners corners(level, load<vf>(buffer.x + i), load<vf>(buffer.y + i), load<vf>(buffer.z + i));
       const vf a = load<vf>(g0 + i), c = load<vf>(g1 + i);

@@ -13,7 +13,9 @@ namespace EG_NAMESPACE {
 constexpr int kTile = 16, kTileRays = kTile * kTile, kQuota = kChunk / kTileRays;
 
 struct alignas(64) TileScratch {
-  Scratch base;
+  Mlp mlp;
+  Chunk chunk;
+  Activations kept;
   float t[kTileRays], far[kTileRays], past[kTileRays], left[kTileRays], d[3][kTileRays];
   float sums[kTileRays * kGeometry], depth[kTileRays], depth_sq[kTileRays];
   int32_t ray[kChunk];
@@ -79,7 +81,7 @@ static void start_tile(const Image& image, const Bounds& bounds, int64_t row, in
 
 // Take up to kQuota samples from each of L rays that are still open.
 static void march_packet(const Field& field, const Image& image, int first, TileScratch& s) {
-  Chunk& c = s.base.chunk;
+  Chunk& c = s.chunk;
   const vf far = load<vf>(s.far + first), past = load<vf>(s.past + first);
   const vf dx = load<vf>(s.d[0] + first), dy = load<vf>(s.d[1] + first), dz = load<vf>(s.d[2] + first);
   const vi open = load<vf>(s.left + first) > image.stop;
@@ -111,7 +113,7 @@ static void march_packet(const Field& field, const Image& image, int first, Tile
 }
 
 static void composite_round(TileScratch& s) {
-  const Chunk& c = s.base.chunk;
+  const Chunk& c = s.chunk;
   for (int i = 0; i < c.n; i++) {
     const int r = s.ray[i];
     const float w = s.left[r] * c.alpha[i];
@@ -125,7 +127,7 @@ static void composite_round(TileScratch& s) {
 static void finish_tile(const Image& image, int64_t row, int64_t col, TileScratch& s) {
   for (int first = 0; first < kTileRays; first += kBlock) {
     const float* d[3] = {s.d[0] + first, s.d[1] + first, s.d[2] + first};
-    const bool any = colour_forward(s.base.mlp, s.sums + first * kGeometry, d, kBlock, s.colour);
+    const bool any = colour_forward(s.mlp, s.sums + first * kGeometry, d, kBlock, s.colour);
     for (int i = 0; i < kBlock; i++) {
       const int r = first + i;
       const int64_t y = row + r / kTile, x = col + r % kTile;
@@ -143,7 +145,7 @@ static void finish_tile(const Image& image, int64_t row, int64_t col, TileScratc
 // Geometry of the samples of a round.
 #ifdef EG_HALF_MLP
 static inline void ask_network(const Field& field, const Image&, TileScratch& s) {
-  Chunk& c = s.base.chunk;
+  Chunk& c = s.chunk;
   _Float16* encoded = (_Float16*)c.encoded;
   encode_chunk(field, c.x, c.y, c.z, c.blocks() * kBlock, encoded);
   int b = 0;
@@ -153,18 +155,18 @@ static inline void ask_network(const Field& field, const Image&, TileScratch& s)
 }
 #else
 static inline void ask_network(const Field& field, const Image& image, TileScratch& s) {
-  Chunk& c = s.base.chunk;
+  Chunk& c = s.chunk;
   encode_chunk(field, c.x, c.y, c.z, c.blocks() * kBlock, c.encoded);
   for (int b = 0; b < c.blocks(); b++)
-    forward_block(s.base.mlp, image.bias, c.encoded + b * kEncoded * kBlock, c.geometry + b * kGeometry * kBlock,
-                  s.base.kept);
+    forward_block(s.mlp, image.bias, c.encoded + b * kEncoded * kBlock, c.geometry + b * kGeometry * kBlock,
+                  &s.kept);
 }
 #endif
 
 static void render_image(const Field* field, const Image* image, void* scratch, int, int) {
   TileScratch& s = *(TileScratch*)scratch;
-  Chunk& c = s.base.chunk;
-  s.base.mlp.prepare(*field);
+  Chunk& c = s.chunk;
+  s.mlp.prepare(*field);
 #ifdef EG_HALF_MLP
   s.half.prepare(*field, image->bias);
 #endif

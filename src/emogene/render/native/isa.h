@@ -31,7 +31,7 @@ constexpr size_t kScratchBytes =
 
 #define EG_KERNELS                                                                                   \
   {                                                                                                  \
-    EG_NAMESPACE::kScratchBytes, EG_NAMESPACE::begin_thread, EG_NAMESPACE::end_thread,               \
+    EG_NAMESPACE::kScratchBytes, EG_NAMESPACE::Bundle::kSampleBytes, EG_NAMESPACE::begin_thread, EG_NAMESPACE::end_thread,               \
         EG_NAMESPACE::encode_entry, EG_NAMESPACE::ray_sums, EG_NAMESPACE::ray_sums_backward,         \
         EG_NAMESPACE::train, EG_NAMESPACE::scatter_level, EG_NAMESPACE::make_mask,                   \
         EG_NAMESPACE::render_image, EG_NAMESPACE::compose, EG_NAMESPACE::convolve,                   \

@@ -1,4 +1,4 @@
-// x86-64 with AVX-512 FP16: rendering multiplies in half precision, at twice the rate; training stays single.
+// x86-64 with AVX-512 FP16: networks multiply in half precision, at twice the rate; colour in training stays single.
 #ifdef EG_STUB  // this compiler cannot make them
 #include "kernels.h"
 namespace emogene {

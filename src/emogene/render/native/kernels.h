@@ -14,9 +14,13 @@ constexpr int kSums = 18;           // opacity, 15 features, s, s^2
 constexpr int kChannels = 16;       // colour outputs per ray
 constexpr int kBlock = 32;          // samples per MLP block
 constexpr int kChunk = 1024;        // samples per pass through the levels
-constexpr int kItemRays = 64;       // rays per unit of work
+constexpr int kItemRays = 128;      // rays per unit of work
+constexpr int kRound = 4;           // samples per ray and round
 constexpr int kCoarse = 32;         // cells per axis of the observed-space mask
-constexpr int64_t kScatterRoom = 1 << 16;  // samples whose feature gradients one thread buffers
+constexpr int64_t kScatterRoom = 1 << 17;  // samples whose feature gradients one thread buffers
+constexpr int64_t kScatterRow = kScatterRoom + 48;  // floats; rows of a power of two would share cache sets
+
+constexpr float kLeastStep = 1.0f / 401.0f;  // between samples, in cube lengths
 
 struct Level {
   float resolution;
@@ -49,6 +53,7 @@ struct Rays {
   const float* warps;                          // [K, S, S, S, 3] or null
   int64_t warp_side;
   float step;
+  float stop;  // rays end where transmittance falls to it; samples of no more weight get no gradient
 };
 
 // Gradients, accumulated into. One copy per thread except table, which is shared (threads own levels).
@@ -72,8 +77,8 @@ struct Image {
 
 // What one thread writes for the table's gradient before the level-parallel scatter.
 struct ScatterBuffer {
-  float *x, *y, *z;   // [room]
-  float* features;    // [32, room]
+  float *x, *y, *z;   // [room]; null when the table needs no gradient
+  float* features;    // [32, kScatterRow]
   int64_t count;
   int64_t next_item;  // where the thread continues after the scatter
 };
@@ -81,8 +86,8 @@ struct ScatterBuffer {
 struct Loss {
   const float *target, *background, *weight;  // [R, 3] rgb, [R, 3], [R]
   const float* target_opacity;                // [R] or null
-  float opacity_weight, spread_weight;
-  double total;                               // out
+  float opacity_weight, spread_weight, haze_weight;
+  double total, colour, spread;               // out: means over rays; colour and spread are parts of total
   float* opacity_out;                         // [R] or null
 };
 
@@ -169,6 +174,7 @@ struct Picture {
 
 struct Kernels {
   size_t scratch_bytes;
+  size_t sample_bytes;  // more of it per sample of an item, for the three that take rays
   void (*begin)();  // per thread, on entry (tile state)
   void (*end)();    // per thread, on exit
   void (*encode)(const Field*, const float* points, int64_t count, float* out);
@@ -189,8 +195,11 @@ struct Kernels {
                const float* settings);
 };
 
-// Most samples one item can hold, padding included; must not exceed kScatterRoom.
-inline int64_t item_bound(float step) { return kItemRays * ((int64_t)(1.7321f / step) + 2 + kBlock); }
+// Most samples one item can hold, every round padded to whole blocks; must not exceed kScatterRoom.
+inline int64_t item_bound(float step) {
+  const int64_t per_ray = (int64_t)(1.7321f / step) + 2;
+  return (kItemRays * per_ray + kBlock * (per_ray / kRound + 2)) / kBlock * kBlock;
+}
 
 extern const Kernels kPortable, kAvx2, kAvx512, kHalf, kAmx;
 bool amx_probe();  // runs tile instructions: only in a process that may die

@@ -61,7 +61,7 @@ bool cpu_has(int isa) {
   if (isa == kIsaAvx512) return avx512;
   unsigned eax, ebx, ecx, edx = 0;
   constexpr unsigned kHalfBit = 1u << 23;
-  const bool half = avx512 && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & kHalfBit);
+  const bool half = avx512 && __builtin_cpu_supports("avx512vbmi2") && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & kHalfBit);
   if (isa == kIsaHalf) return half;
   if (isa == kIsaAmx && half) {
     static const bool works = amx_works();
@@ -191,8 +191,14 @@ struct Schedule {
 int check(const Rays& rays, const Kernels* kernels, int threads) {
   if (!kernels) return kBadIsa;
   if (threads < 1 || threads > kMaxThreads) return kBadThreads;
-  if (!(rays.step > 0.0f) || item_bound(rays.step) > kScatterRoom) return kBadStep;
+  if (!(rays.step >= kLeastStep) || item_bound(rays.step) > kScatterRoom) return kBadStep;
   return kOk;
+}
+
+// Bytes one thread needs to work on rays: its scratch and the samples of one item.
+size_t ray_scratch(const Kernels& kernels, const Rays& rays) {
+  const size_t bytes = kernels.scratch_bytes + kernels.sample_bytes * (size_t)item_bound(rays.step);
+  return (bytes + 63) / 64 * 64;
 }
 
 constexpr size_t kColourFloats = kHidden * 32 + kHidden + kChannels * kHidden + kChannels;
@@ -222,20 +228,20 @@ void backward_phases(const Kernels& kernels, const Field& field, const Rays& ray
   const size_t copy_padded = (copy + 15) / 16 * 16;
   Buffer grads(sizeof(float) * copy_padded * (size_t)threads);
   std::memset(grads.get(), 0, sizeof(float) * copy_padded * (size_t)threads);
-  const size_t room = (size_t)kScatterRoom;
-  Buffer features(sizeof(float) * 35 * room * (size_t)threads);
-  Buffer scratch(kernels.scratch_bytes * (size_t)threads);
-  std::vector<ScatterBuffer> buffers((size_t)threads);
-  for (int i = 0; i < threads; i++) {
-    float* p = features.floats() + 35 * room * (size_t)i;
-    buffers[(size_t)i] = {p, p + room, p + 2 * room, p + 3 * room, 0, -1};
+  const size_t row = (size_t)kScatterRow, own = ray_scratch(kernels, rays);
+  Buffer features(table_grad ? sizeof(float) * 35 * row * (size_t)threads : 64);
+  Buffer scratch(own * (size_t)threads);
+  std::vector<ScatterBuffer> buffers((size_t)threads, ScatterBuffer{nullptr, nullptr, nullptr, nullptr, 0, -1});
+  for (int i = 0; i < threads && table_grad; i++) {
+    float* p = features.floats() + 35 * row * (size_t)i;
+    buffers[(size_t)i] = {p, p + row, p + 2 * row, p + 3 * row, 0, -1};
   }
   for (bool more = true; more;) {
     on_threads(kernels, threads, [&](int t) {
       Gradients grad = carve(grads.floats() + copy_padded * (size_t)t);
-      work(t, grad, buffers[(size_t)t], (char*)scratch.get() + kernels.scratch_bytes * (size_t)t);
+      work(t, grad, buffers[(size_t)t], (char*)scratch.get() + own * (size_t)t);
     });
-    on_threads(kernels, threads, [&](int t) {
+    if (table_grad) on_threads(kernels, threads, [&](int t) {
       for (int level = t; level < kLevels; level += threads)
         kernels.scatter(&field, buffers.data(), threads, table_grad, level);
     });
@@ -276,14 +282,14 @@ EG_EXPORT int eg_sums(int isa, int threads, const Field* field, Rays* rays, floa
   rays->order = schedule.order.data();
   rays->items = schedule.items.data();
   rays->n_items = (int64_t)schedule.items.size() - 1;
-  Buffer scratch(kernels->scratch_bytes * (size_t)threads);
-  on_threads(*kernels, threads, [&](int t) {
-    kernels->sums(field, rays, sums, (char*)scratch.get() + kernels->scratch_bytes * (size_t)t, t, threads);
-  });
+  const size_t own = ray_scratch(*kernels, *rays);
+  Buffer scratch(own * (size_t)threads);
+  on_threads(*kernels, threads,
+             [&](int t) { kernels->sums(field, rays, sums, (char*)scratch.get() + own * (size_t)t, t, threads); });
   return kOk;
 }
 
-// flat_grad: [eg_gradient_floats(K)], overwritten; table_grad: [rows, 2], added to.
+// flat_grad: [eg_gradient_floats(K)], overwritten; table_grad: [rows, 2], added to, or null when none is wanted.
 EG_EXPORT int eg_sums_backward(int isa, int threads, const Field* field, Rays* rays, const float* sums_grad,
                                float* flat_grad, float* table_grad) {
   const Kernels* kernels = table(isa);
@@ -300,7 +306,7 @@ EG_EXPORT int eg_sums_backward(int isa, int threads, const Field* field, Rays* r
   return kOk;
 }
 
-// As eg_sums_backward for the fused loss; loss->total is the mean over rays.
+// As eg_sums_backward for the fused loss; loss->total, colour and spread are means over rays.
 EG_EXPORT int eg_train(int isa, int threads, const Field* field, Rays* rays, Loss* loss, float* flat_grad,
                        float* table_grad) {
   const Kernels* kernels = table(isa);
@@ -311,14 +317,18 @@ EG_EXPORT int eg_train(int isa, int threads, const Field* field, Rays* rays, Los
   rays->items = schedule.items.data();
   rays->n_items = (int64_t)schedule.items.size() - 1;
   std::vector<Loss> losses((size_t)threads, *loss);
-  for (auto& part : losses) part.total = 0.0;
+  for (auto& part : losses) part.total = part.colour = part.spread = 0.0;
   backward_phases(*kernels, *field, *rays, threads, flat_grad, table_grad,
                   [&](int t, Gradients& grad, ScatterBuffer& buffer, void* scratch) {
                     kernels->train(field, rays, &losses[(size_t)t], &grad, &buffer, scratch, t, threads);
                   });
-  double total = 0.0;
-  for (auto& part : losses) total += part.total;
-  loss->total = rays->count ? total / (double)rays->count : 0.0;
+  loss->total = loss->colour = loss->spread = 0.0;
+  const double scale = rays->count ? 1.0 / (double)rays->count : 0.0;
+  for (auto& part : losses) {
+    loss->colour += scale * part.colour;
+    loss->spread += scale * part.spread;
+    loss->total += scale * (part.colour + part.total + loss->spread_weight * part.spread);
+  }
   return kOk;
 }
 

@@ -73,29 +73,6 @@ static inline vf lane_numbers() {
   return v;
 }
 
-// Append the kept samples of one ray to x, y, z (warped) and s (distance past the centre); returns the count.
-static inline int march_ray(const Field& field, const float* o, const float* d, float jitter, float step,
-                            const float* warp, int warp_side, Interval span, float* xs, float* ys, float* zs,
-                            float* ss) {
-  const int n = candidates(span, step);
-  const vf lanes = lane_numbers() + jitter, past = center_offset(o, d);
-  int count = 0;
-  for (int k = 0; k < n; k += L) {
-    const vf t = splat(span.near) + step * (lanes + (float)k);
-    vf x = sanitize(o[0] + t * d[0]), y = sanitize(o[1] + t * d[1]), z = sanitize(o[2] + t * d[2]);
-    if (warp) warp_points(warp, warp_side, x, y, z);
-    uint32_t keep = lane_bits((t < span.far) & occupied(field.cells, (int)field.cells_side, x, y, z));
-    if (!keep) continue;
-    alignas(64) float lx[L], ly[L], lz[L], ls[L];
-    store(lx, x), store(ly, y), store(lz, z), store(ls, t - past);
-    for (; keep; keep &= keep - 1, count++) {
-      const int j = __builtin_ctz(keep);
-      xs[count] = lx[j], ys[count] = ly[j], zs[count] = lz[j], ss[count] = ls[j];
-    }
-  }
-  return count;
-}
-
 // Observed-space mask: coarse cells whose centre, warped, lies in a widened occupied cell.
 static void make_mask(const Field* field, const uint8_t* wide, const float* warp, int64_t warp_side, uint8_t* out) {
   const float size = 1.0f / kCoarse;

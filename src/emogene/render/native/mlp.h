@@ -73,15 +73,19 @@ struct alignas(64) Mlp {
 
 // What a block's backward needs of its forward.
 struct alignas(64) Activations {
-  float h1[kHidden * kBlock], h2[kHidden * kBlock];
+  float in[kEncoded * kBlock], h1[kHidden * kBlock], h2[kHidden * kBlock];
 };
+
+static inline void append_columns(const Activations& from, uint32_t bits, Activations& to, int at) {
+  append_columns((const uint32_t*)&from, (int)(sizeof from / (4 * kBlock)), bits, (uint32_t*)&to, at);
+}
 
 struct alignas(64) MlpScratch {
   float hidden[2][kHidden * kBlock];
   float d1[kHidden * kBlock], d2[kHidden * kBlock], t[kHidden * kBlock];
 };
 
-// encoded [32][32 samples] -> geometry [16][32 samples].
+// encoded [32][32 samples] (kept.in, when that is kept) -> geometry [16][32 samples].
 static inline void forward_block(const Mlp& mlp, const float* bias1, const float* encoded, float* geometry,
                                  Activations* keep) {
   layer<kEncoded, kHidden, true>(mlp.w1t, bias1, encoded, keep->h1);
@@ -109,9 +113,9 @@ static inline void colour_backward(const Mlp& mlp, const float* in, const float*
   layer<kHidden, 32, false>(mlp.c1, nullptr, s.d2, d_in);
 }
 
-// Gradient of geometry -> gradient of encoded; adds weight and bias gradients.
-static inline void backward_block(const Mlp& mlp, const float* encoded, const Activations& kept, const float* dy,
-                                  Gradients& grad, float* bias1_grad, float* d_encoded, MlpScratch& s) {
+// Gradient of geometry -> gradient of encoded (unless null); adds weight and bias gradients. kept.in is the input.
+static inline void backward_block(const Mlp& mlp, const Activations& kept, const float* dy, Gradients& grad,
+                                  float* bias1_grad, float* d_encoded, MlpScratch& s) {
   add_row_sums<kGeometry>(dy, grad.b3);
   transpose<kHidden, kBlock>(kept.h2, s.t);
   add_outer<kHidden, kGeometry>(dy, s.t, grad.w3);
@@ -123,9 +127,9 @@ static inline void backward_block(const Mlp& mlp, const float* encoded, const Ac
   layer<kHidden, kHidden, false>(mlp.w2, nullptr, s.d2, s.d1);
   mask_relu<kHidden>(kept.h1, s.d1);
   add_row_sums<kHidden>(s.d1, bias1_grad);
-  transpose<kEncoded, kBlock>(encoded, s.t);
+  transpose<kEncoded, kBlock>(kept.in, s.t);
   add_outer<kEncoded, kHidden>(s.d1, s.t, grad.w1);
-  layer<kHidden, kEncoded, false>(mlp.w1, nullptr, s.d1, d_encoded);
+  if (d_encoded) layer<kHidden, kEncoded, false>(mlp.w1, nullptr, s.d1, d_encoded);
 }
 
 }  // namespace EG_NAMESPACE

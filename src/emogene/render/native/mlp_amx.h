@@ -50,6 +50,10 @@ struct alignas(64) Activations {
   uint32_t in[16 * kBlock], h1[32 * kBlock], h2[32 * kBlock];  // pairs of features
 };
 
+static inline void append_columns(const Activations& from, uint32_t bits, Activations& to, int at) {
+  append_columns(from.in, (int)(sizeof from / (4 * kBlock)), bits, to.in, at);
+}
+
 struct alignas(64) MlpScratch {
   float sums[kHidden * kBlock], d[kHidden * kBlock];
   uint32_t pairs[32 * kBlock], in[16 * kBlock], hidden[32 * kBlock];
@@ -204,12 +208,13 @@ static inline void colour_backward(const Mlp& mlp, const float* in, const float*
   multiply<kHidden, 32>(mlp.c1t, s.pairs, d_in);
 }
 
-static inline void backward_block(const Mlp& mlp, const float*, const Activations& kept, const float* dy,
-                                  Gradients& grad, float* bias1_grad, float* d_encoded, MlpScratch& s) {
+static inline void backward_block(const Mlp& mlp, const Activations& kept, const float* dy, Gradients& grad,
+                                  float* bias1_grad, float* d_encoded, MlpScratch& s) {
   back_through<kGeometry>(dy, mlp.w3t, kept.h2, grad.w3, grad.b3, s);
   back_through<kHidden>(s.d, mlp.w2t, kept.h1, grad.w2, grad.b2, s);
   pack_rows<kHidden>(s.d, s.rows, bias1_grad);
   add_outer<kEncoded, kHidden>(s.rows, kept.in, grad.w1, s);
+  if (!d_encoded) return;
   pack_pairs<kHidden, false>(s.d, nullptr, s.pairs);
   multiply<kHidden, kEncoded>(mlp.w1t, s.pairs, d_encoded);
 }

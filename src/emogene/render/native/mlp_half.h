@@ -1,5 +1,5 @@
 // The per-sample network for rendering in half precision: 32 samples fill a vector, two blocks run together.
-// Sums are half as well (11 bits; the tile version rounds its inputs to 8). Training never comes here.
+// Sums are half as well (11 bits; the tile version rounds its inputs to 8).
 #pragma once
 #include <immintrin.h>
 

@@ -83,6 +83,35 @@ static inline vf vexp(vf x) {
   return p * (vf)((n + 127) << 23);
 }
 
+// Write the lanes of v whose bit is set to `to`, one after the other; up to L floats there are touched.
+static inline void append_lanes(float* to, vf v, uint32_t bits) {
+#if EG_LANES == 16
+  store(to, (vf)_mm512_maskz_compress_ps((__mmask16)bits, (__m512)v));
+#else
+  alignas(64) float lanes[L];
+  store(lanes, v);
+  for (; bits; bits &= bits - 1) *to++ = lanes[__builtin_ctz(bits)];
+#endif
+}
+
+// The same for `rows` rows of 32 numbers of 32 bits: columns whose bit is set, to the columns from `at` on.
+static inline void append_columns(const uint32_t* from, int rows, uint32_t bits, uint32_t* to, int at) {
+#if EG_LANES == 16
+  const __mmask16 low = (__mmask16)bits, high = (__mmask16)(bits >> 16);
+  const int first = __builtin_popcount(low), second = __builtin_popcount(high);
+  const __mmask16 low_to = (__mmask16)((1u << first) - 1), high_to = (__mmask16)((1u << second) - 1);
+  for (int r = 0; r < rows; r++, from += 32, to += 32) {
+    _mm512_mask_storeu_epi32(to + at, low_to, _mm512_maskz_compress_epi32(low, _mm512_loadu_si512(from)));
+    _mm512_mask_storeu_epi32(to + at + first, high_to, _mm512_maskz_compress_epi32(high, _mm512_loadu_si512(from + 16)));
+  }
+#else
+  int columns[32], count = 0;
+  for (; bits; bits &= bits - 1) columns[count++] = __builtin_ctz(bits);
+  for (int r = 0; r < rows; r++, from += 32, to += 32)
+    for (int i = 0; i < count; i++) to[at + i] = from[columns[i]];
+#endif
+}
+
 // Pack to bf16 with rounding to nearest: a in the low half, b in the high half of each lane.
 static inline vu pack_bf16(vf a, vf b) {
   return (((vu)a + 0x8000u) >> 16) | (((vu)b + 0x8000u) & 0xffff0000u);

@@ -1,99 +1,65 @@
 // What one thread does: autograd forward and backward over ray items, whole images over tiles, Adam.
 #pragma once
-#include "march.h"
-#include "volume.h"
+#include "bundle.h"
 
 namespace emogene {
 namespace EG_NAMESPACE {
 
 struct alignas(64) Scratch {
-  Mlp mlp;
-  MlpScratch work;
-  Chunk chunk;
-  Activations kept[kChunk / kBlock];
-  float d_blended[kChunk * kGeometry], d_geometry[kGeometry * kBlock];
+  Mlp mlp;  // float: colour
+#ifdef EG_HALF_MLP
+  SampleMlp samples;
+#endif
+  Bundle bundle;
+  Packer packer;
+  float sums_grad[kItemRays * kSums];
+
+  const SampleMlp& prepare(const Field& field, int64_t room) {
+    mlp.prepare(field);
+    bundle.place(this + 1, room);
+    __builtin_memset(packer.blocks, 0, sizeof packer.blocks);  // what no sample fills is multiplied by zero
+    packer.full = 0;
+#ifdef EG_HALF_MLP
+    samples.prepare(field);
+    return samples;
+#else
+    return mlp;
+#endif
+  }
 };
 
-// March rays of an item from `at` on until the chunk is full; returns the next ray of the item.
-static int64_t fill_chunk(const Field& field, const Rays& rays, int64_t at, int64_t end, Chunk& c) {
-  c.n = c.rays = 0;
-  for (; at < end; at++) {
-    const int64_t ray = rays.order[at];
-    const float *o = rays.origins + 3 * ray, *d = rays.directions + 3 * ray;
-    const Interval span = cube_interval(o, d);
-    if (c.n + candidates(span, rays.step) > kChunk) break;
-    const int64_t side = rays.warp_side;
-    const float* warp = rays.warps ? rays.warps + rays.frames[ray] * side * side * side * 3 : nullptr;
-    c.start[c.rays++] = c.n;
-    c.n += march_ray(field, o, d, rays.jitter[ray], rays.step, warp, (int)side, span, c.x + c.n, c.y + c.n,
-                     c.z + c.n, c.s + c.n);
-  }
-  c.start[c.rays] = c.n;
-  c.pad();
-  return at;
-}
-
-static void forward_chunk(const Field& field, const Rays& rays, const float* bias, Scratch& s, bool keep) {
-  Chunk& c = s.chunk;
-  encode_chunk(field, c.x, c.y, c.z, c.blocks() * kBlock, c.encoded);
-  for (int b = 0; b < c.blocks(); b++)
-    forward_block(s.mlp, bias, c.encoded + b * kEncoded * kBlock, c.geometry + b * kGeometry * kBlock,
-                  s.kept + (keep ? b : 0));
-  activate(c, rays.step);
-}
-
-static const float* frame_bias(const Rays& rays, int64_t at) {
-  return rays.bias + rays.frames[rays.order[at]] * kHidden;
+static float* frame_gradient(const Rays& rays, int64_t item, const Gradients& grad) {
+  return grad.bias + rays.frames[rays.order[rays.items[item]]] * kHidden;
 }
 
 static void ray_sums(const Field* field, const Rays* rays, float* sums, void* scratch, int thread, int threads) {
   Scratch& s = *(Scratch*)scratch;
-  s.mlp.prepare(*field);
-  for (int64_t item = thread; item < rays->n_items; item += threads)
-    for (int64_t at = rays->items[item]; at < rays->items[item + 1];) {
-      const int64_t first = at;
-      at = fill_chunk(*field, *rays, first, rays->items[item + 1], s.chunk);
-      if (s.chunk.n) forward_chunk(*field, *rays, frame_bias(*rays, first), s, false);
-      for (int r = 0; r < s.chunk.rays; r++) composite(s.chunk, r, sums + rays->order[first + r] * kSums);
+  Bundle& b = s.bundle;
+  const SampleMlp& mlp = s.prepare(*field, item_bound(rays->step));
+  for (int64_t item = thread; item < rays->n_items; item += threads) {
+    forward_bundle(*field, *rays, rays->items[item], rays->items[item + 1], mlp, b);
+    for (int r = 0; r < b.rays; r++) {
+      float* out = sums + b.ray[r] * kSums;
+      for (int k = 0; k < kGeometry; k++) out[k] = b.sums[r * kGeometry + k];
+      out[kGeometry] = b.depth[r];
+      out[kGeometry + 1] = b.depth_sq[r];
     }
-}
-
-// Gradients of the chunk's geometry -> weights, frame bias, and features into the scatter buffer.
-static void backward_chunk(int64_t frame, Scratch& s, Gradients& grad, ScatterBuffer& buffer) {
-  Chunk& c = s.chunk;
-  for (int i = c.n * kGeometry; i < c.blocks() * kBlock * kGeometry; i++) s.d_blended[i] = 0.0f;
-  alignas(64) float d_encoded[kEncoded * kBlock];
-  for (int b = 0; b < c.blocks(); b++) {
-    transpose<kBlock, kGeometry>(s.d_blended + b * kGeometry * kBlock, s.d_geometry);
-    backward_block(s.mlp, c.encoded + b * kEncoded * kBlock, s.kept[b], s.d_geometry, grad,
-                   grad.bias + frame * kHidden, d_encoded, s.work);
-    const int64_t to = buffer.count + b * kBlock;
-    for (int k = 0; k < kEncoded; k++)
-      __builtin_memcpy(buffer.features + k * kScatterRoom + to, d_encoded + k * kBlock, sizeof(float) * kBlock);
   }
-  const size_t bytes = sizeof(float) * c.blocks() * kBlock;
-  __builtin_memcpy(buffer.x + buffer.count, c.x, bytes);
-  __builtin_memcpy(buffer.y + buffer.count, c.y, bytes);
-  __builtin_memcpy(buffer.z + buffer.count, c.z, bytes);
-  buffer.count += c.blocks() * kBlock;
 }
 
 // Runs items until done or until the next item might not fit the scatter buffer.
 static void ray_sums_backward(const Field* field, const Rays* rays, const float* sums_grad, Gradients* grad,
                               ScatterBuffer* buffer, void* scratch, int thread, int threads) {
   Scratch& s = *(Scratch*)scratch;
-  s.mlp.prepare(*field);
+  Bundle& b = s.bundle;
+  const SampleMlp& mlp = s.prepare(*field, item_bound(rays->step));
   int64_t item = buffer->next_item < 0 ? thread : buffer->next_item;
-  for (; item < rays->n_items && buffer->count + item_bound(rays->step) <= kScatterRoom; item += threads)
-    for (int64_t at = rays->items[item]; at < rays->items[item + 1];) {
-      const int64_t first = at;
-      at = fill_chunk(*field, *rays, first, rays->items[item + 1], s.chunk);
-      if (!s.chunk.n) continue;
-      forward_chunk(*field, *rays, frame_bias(*rays, first), s, true);
-      for (int r = 0; r < s.chunk.rays; r++)
-        composite_backward(s.chunk, r, sums_grad + rays->order[first + r] * kSums, rays->step, s.d_blended);
-      backward_chunk(rays->frames[rays->order[first]], s, *grad, *buffer);
-    }
+  for (; item < rays->n_items && buffer->count + item_bound(rays->step) <= kScatterRoom; item += threads) {
+    forward_bundle(*field, *rays, rays->items[item], rays->items[item + 1], mlp, b);
+    for (int r = 0; r < b.rays; r++)
+      __builtin_memcpy(s.sums_grad + r * kSums, sums_grad + b.ray[r] * kSums, sizeof(float) * kSums);
+    backward_bundle(*rays, s.sums_grad, mlp, *grad, frame_gradient(*rays, item, *grad), *buffer, b, s.packer);
+  }
   buffer->next_item = item;
 }
 
