@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from emogene.evaluate.images import flicker, psnr, sharpness, ssim
+from emogene.evaluate.images import flicker, picture_maps, psnr, sharpness, squared_error, ssim
 
 
 @pytest.fixture
@@ -60,6 +60,17 @@ def test_ssim_matches_its_definition_on_one_window() -> None:
     assert ssim(a, b) == pytest.approx(want, abs=1e-4)
     with pytest.raises(ValueError, match="at least 11"):
         ssim(a[:5], b[:5])
+
+
+def test_strips_leave_no_seams() -> None:
+    rng = np.random.default_rng(4)
+    a, b = (rng.integers(0, 256, (150, 40, 3), dtype=np.uint8) for _ in range(2))
+    error, similarity = picture_maps(a, b)
+    assert np.array_equal(error, squared_error(a, b)) and error.max() > 100_000
+    assert similarity is not None and similarity.shape == (140, 30, 3)
+    for top in (0, 40, 53, 54, 107, 129):
+        own = picture_maps(a[top : top + 21], b[top : top + 21])[1]
+        np.testing.assert_allclose(own, similarity[top : top + 11], atol=1e-5)
 
 
 def test_flicker_is_change_beyond_the_reference() -> None:

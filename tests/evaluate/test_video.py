@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from emogene.assets import fetch, is_present
-from emogene.capture.canonical import CanonicalFace
 from emogene.errors import MediaError, UserError
 from emogene.evaluate.compare import in_parallel
+from emogene.evaluate.face import SteadyFace
 from emogene.evaluate.nets.weights import MetricWeights
 from emogene.evaluate.sound import sync_metrics
 from emogene.evaluate.video import VideoReport, evaluate_video
@@ -71,11 +71,12 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         MetricWeights(tmp_path / "none")
 
 
-def face(count: int) -> CanonicalFace:
-    mesh = np.random.default_rng(0).normal(0, 0.01, (count, 478, 3)).astype(np.float32)
+def face(count: int) -> SteadyFace:
+    landmarks = np.random.default_rng(0).normal(0, 0.01, (count, 68, 3)).astype(np.float32)
     one = np.ones(count, np.float32)
     rotation = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
-    return CanonicalFace(mesh, np.zeros((68, 3), np.float32), rotation, one, np.zeros((count, 3), np.float32))
+    origin = np.zeros((count, 3), np.float32)
+    return SteadyFace(landmarks, landmarks[0], rotation, one, origin, np.ones((count, 2), np.float32))
 
 
 def test_silence_gives_the_length_and_no_sync(tmp_path: Path) -> None:

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from emogene.capture.canonical import CanonicalFace, canonical_face
 from emogene.errors import UserError
+from emogene.evaluate.face import LANDMARKS, FaceTrack, SteadyFace, steady_face
 from emogene.evaluate.frechet import frechet_distance
-from emogene.evaluate.images import Box, cropped, psnr_of, sharpness, squared_error, ssim_map
-from emogene.evaluate.landmarks import landmark_distance, match_lips, unit_error
+from emogene.evaluate.images import SSIM_WINDOW, Box, cropped, picture_maps, psnr_of, sharpness
+from emogene.evaluate.landmarks import landmark_distance, match_curves, unit_error
 from emogene.evaluate.nets.weights import MetricWeights
 from emogene.evaluate.observe import JUDGE_EVERY, Nets, Observation, aligned_pairs
 from emogene.evaluate.perceptual import as_tensor, perceptual_distance
 from emogene.evaluate.vmaf import Vmaf
-from emogene.geometry.landmarks import EYES, MESH_FROM_LANDMARK, MOUTH
+from emogene.geometry.landmarks import EYES, MOUTH, lip_opening, lip_width
 from emogene.io.images import resize
 from emogene.types import ByteArray, FloatArray
 
@@ -67,13 +68,13 @@ def compare_pictures(
 
     def measure(pair: tuple[int, ByteArray, ByteArray]) -> Metrics:
         index, picture, real = pair
-        mesh = theirs.track.mesh_px[index] if theirs.track.valid[index] else None
-        found = picture_metrics(picture, real, mesh)
+        boxes = face_boxes(theirs.track, index)
+        found = picture_metrics(picture, real, boxes)
         if index % JUDGE_EVERY == 0:
             for name, judge in judges.items():
                 found[name] = judge(picture, real)
-            if mesh is not None and "perceptual_efflite0" in judges:
-                parts = (cropped(image, face_box(mesh)) for image in (picture, real))
+            if "face" in boxes and "perceptual_efflite0" in judges:
+                parts = (cropped(image, boxes["face"]) for image in (picture, real))
                 found["perceptual_efflite0_face"] = judges["perceptual_efflite0"](*parts)
         return found
 
@@ -89,19 +90,15 @@ def compare_pictures(
     return metrics
 
 
-def picture_metrics(picture: ByteArray, real: ByteArray, mesh_px: FloatArray | None) -> Metrics:
+def picture_metrics(picture: ByteArray, real: ByteArray, boxes: Mapping[str, Box]) -> Metrics:
     """PSNR, SSIM and sharpness of one pair: the whole picture and the boxes of the real face."""
-    error = squared_error(picture, real)
+    error, similarity = picture_maps(picture, real)
     row = {"psnr": psnr_of(error)}
-    similarity = ssim_map(picture, real) if min(real.shape[:2]) >= 11 else None
     if similarity is not None:
         row["ssim"] = float(similarity.mean())
-    if mesh_px is None:
-        return row
-    boxes = {"face": face_box(mesh_px), "mouth": mouth_box(mesh_px), "eyes": eyes_box(mesh_px)}
     for name, box in boxes.items():
         part = cropped(error, box)
-        if min(part.shape) < 11:
+        if min(part.shape) < SSIM_WINDOW:
             continue
         row[f"psnr_{name}"] = psnr_of(part)
         row[f"sharpness_{name}"] = sharpness(picture, box) / max(sharpness(real, box), 1e-6)
@@ -113,10 +110,10 @@ def picture_metrics(picture: ByteArray, real: ByteArray, mesh_px: FloatArray | N
     return row
 
 
-def compare_faces(ours: Observation, theirs: Observation, count: int, face: CanonicalFace) -> Metrics:
+def compare_faces(ours: Observation, theirs: Observation, count: int, face: SteadyFace) -> Metrics:
     """Landmark, lip, unit and identity metrics over the frames in which both faces were found.
 
-    ``face`` is the canonical face of ``ours``.
+    ``face`` is the steady face of ``ours``.
 
     Raises:
         UserError: there are fewer than 3 such frames.
@@ -124,13 +121,11 @@ def compare_faces(ours: Observation, theirs: Observation, count: int, face: Cano
     both = np.flatnonzero(ours.track.valid[:count] & theirs.track.valid[:count])
     if len(both) < 3:
         raise UserError("fewer than 3 frames in which both faces were found")
-    scale = np.array(theirs.track.size_px) / np.array(ours.track.size_px)
-    mine = ours.track.mesh_px[both][:, MESH_FROM_LANDMARK, :2] * scale.astype(np.float32)
-    real = theirs.track.mesh_px[both][:, MESH_FROM_LANDMARK, :2]
     metrics: Metrics = {}
-    metrics["m_lmd"], metrics["f_lmd"] = landmark_distance(mine, real)
-    real_face = canonical_face(theirs.track).landmarks_cano[both]
-    for name, match in match_lips(face.landmarks_cano[both], real_face).items():
+    metrics["m_lmd"], metrics["f_lmd"] = _landmark_distances(ours.track, theirs.track, both)
+    real = steady_face(theirs.track)
+    for name, measure in (("opening", lip_opening), ("width", lip_width)):
+        match = match_curves(measure(face.landmarks_cano)[both], measure(real.landmarks_cano)[both])
         metrics |= {f"lip_{name}_r": match.r, f"lip_{name}_slope": match.slope}
         metrics[f"lip_{name}_lag_frames"] = match.lag_frames
     error = unit_error(ours.track.blendshapes[both], theirs.track.blendshapes[both])
@@ -160,19 +155,26 @@ def frechet_metrics(ours: Observation, theirs: Observation) -> Metrics:
     }
 
 
-def face_box(mesh_px: FloatArray) -> Box:
-    """Box of the tracked face with a margin of 5 % of its height on all sides."""
-    return _box(mesh_px[:468, :2], FACE_MARGIN)
+def face_boxes(track: FaceTrack, frame: int) -> dict[str, Box]:
+    """Boxes of the face, the mouth and the eyes of a frame; none where no face was found.
+
+    Margins: 5 % of the longer side around the tracked face, 25 % around the lips, 10 % around both eyes.
+    """
+    if not track.valid[frame]:
+        return {}
+    landmarks = track.landmarks_px(frame)
+    return {
+        "face": _box(track.extent_px[frame].reshape(2, 2), FACE_MARGIN),
+        "mouth": _box(landmarks[MOUTH], MOUTH_MARGIN),
+        "eyes": _box(landmarks[EYES], EYES_MARGIN),
+    }
 
 
-def mouth_box(mesh_px: FloatArray) -> Box:
-    """Box of the lips with a margin of 25 % of their width."""
-    return _box(mesh_px[MESH_FROM_LANDMARK[MOUTH], :2], MOUTH_MARGIN)
-
-
-def eyes_box(mesh_px: FloatArray) -> Box:
-    """Box of both eyes with a margin of 10 % of its width."""
-    return _box(mesh_px[MESH_FROM_LANDMARK[EYES], :2], EYES_MARGIN)
+def _landmark_distances(ours: FaceTrack, theirs: FaceTrack, frames: NDArray[np.intp]) -> tuple[float, float]:
+    scale = (np.array(theirs.size_px) / np.array(ours.size_px)).astype(np.float32)
+    mine, real = (track.points_px[frames[:, None], LANDMARKS, :2] for track in (ours, theirs))
+    mine *= scale
+    return landmark_distance(mine, real)
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -17,6 +17,8 @@ from emogene.types import FPS, FloatArray
 LMD_CROP_PX = 256.0
 """LMD is given in pixels of a crop whose side is 256 px and holds 1.6 x the reference face's height."""
 FACE_SHARE = 1.6
+BLOCK = 1024
+"""Frames that are compared at once: temporary copies of an hour's landmarks would count."""
 LOWER_FACE = tuple(
     index for index, name in enumerate(ARKIT_52) if name.startswith(("mouth", "jaw", "tongue", "cheekPuff"))
 )
@@ -40,9 +42,13 @@ def landmark_distance(landmarks_px: FloatArray, reference_px: FloatArray) -> tup
     scale = LMD_CROP_PX / (FACE_SHARE * height)
 
     def distance(points: slice) -> float:
-        ours, theirs = landmarks_px[:, points], reference_px[:, points]
-        centred = (ours - ours.mean(1, keepdims=True)) - (theirs - theirs.mean(1, keepdims=True))
-        return float(np.linalg.norm(centred, axis=-1).mean() * scale)
+        total = 0.0
+        for start in range(0, len(reference_px), BLOCK):
+            block = slice(start, start + BLOCK)
+            ours, theirs = landmarks_px[block, points], reference_px[block, points]
+            centred = (ours - ours.mean(1, keepdims=True)) - (theirs - theirs.mean(1, keepdims=True))
+            total += float(np.linalg.norm(centred, axis=-1).mean(1).sum())
+        return total / len(reference_px) * scale
 
     return distance(MOUTH), distance(slice(0, 68))
 
@@ -68,14 +74,6 @@ def match_curves(curve: FloatArray, reference: FloatArray, max_lag: int = 12) ->
         lag_frames=best,
         r_at_lag=_correlation(*_shifted(curve, reference, best)),
     )
-
-
-def match_lips(landmarks_cano: FloatArray, reference_cano: FloatArray) -> dict[str, CurveMatch]:
-    """Lip opening and lip width of [T, 68, 3] canonical landmarks against the reference's."""
-    return {
-        "opening": match_curves(lip_opening(landmarks_cano), lip_opening(reference_cano)),
-        "width": match_curves(lip_width(landmarks_cano), lip_width(reference_cano)),
-    }
 
 
 def unit_error(units: FloatArray, reference: FloatArray) -> dict[str, float]:

@@ -1,14 +1,15 @@
 """What one video shows by itself: face track, expressions, identity, and the spread of its pictures.
 
-A video is decoded twice: once for the face tracker, once for the nets that need the tracked face. Pictures
-are never kept, so memory does not grow with their number; the track takes 6 kB a frame. An observation is
-made once per file and may be kept on disk, so a reference is observed once for all systems.
+A video is decoded once: tracker and nets see each picture as it passes, and no picture is kept. What grows
+with a video's length is its face track, 1.3 kB a frame. An observation is made once per file and may be kept
+on disk, so a reference is observed once for all systems.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emogene.capture.tracker import N_BLENDSHAPES, N_MESH, FaceTracker, Track
+from emogene.capture.tracker import FaceTracker, Found
 from emogene.errors import UserError
+from emogene.evaluate.face import FaceRecorder, FaceTrack
 from emogene.evaluate.frechet import Moments
 from emogene.evaluate.images import Flicker
 from emogene.evaluate.nets.weights import MetricWeights
@@ -86,7 +88,7 @@ class Observation:
     observed, and why.
     """
 
-    track: Track
+    track: FaceTrack
     judged: list[int] = field(default_factory=list)
     expression: FloatArray = field(default_factory=lambda: np.zeros((0, N_EMOTIONS), np.float32))
     identity: FloatArray = field(default_factory=lambda: np.zeros((0, IDENTITY_DIM), np.float32))
@@ -98,8 +100,10 @@ class Observation:
     def save(self, path: Path) -> None:
         """Write the arrays to ``path`` (.safetensors) and the words beside it (.json)."""
         arrays: dict[str, NDArray[Any]] = {
-            "mesh_px": self.track.mesh_px,
+            "points_px": self.track.points_px,
+            "extent_px": self.track.extent_px,
             "blendshapes": self.track.blendshapes,
+            "valid": self.track.valid.astype(np.uint8),
             "judged": np.array(self.judged, np.int64),
             "expression": self.expression,
             "identity": self.identity,
@@ -120,8 +124,14 @@ class Observation:
     def load(cls, path: Path) -> Observation:
         """Read what ``save`` wrote."""
         about, arrays = read_json(path.with_suffix(".json")), load_arrays(path)
-        mesh = arrays["mesh_px"]
         width, height = about["size_px"]
+        track = FaceTrack(
+            arrays["points_px"],
+            arrays["extent_px"],
+            arrays["blendshapes"],
+            arrays["valid"].astype(bool),
+            (width, height),
+        )
         moments = {
             name: Moments(
                 int(arrays[f"{name}.count"].item()), arrays[f"{name}.total"], arrays[f"{name}.outer"]
@@ -129,7 +139,7 @@ class Observation:
             for name in about["moments"]
         }
         return cls(
-            Track(mesh, arrays["blendshapes"], np.isfinite(mesh[:, 0, 0]), (width, height)),
+            track,
             arrays["judged"].tolist(),
             arrays["expression"],
             arrays["identity"],
@@ -146,55 +156,51 @@ def observe(video: Path, nets: Nets) -> Observation:
         MediaError: the file holds no pictures.
     """
     missing: dict[str, str] = {}
-    track = _tracked(video, missing)
-    watchers = [_Judge(nets, track, missing), _Embedder(nets, missing), _Inception(nets), _Motion(nets)]
-    flicker = Flicker()
-    for index, (_, picture) in enumerate(read_video(video, FPS)[1]):
+    judge = _Judge(nets, missing)
+    watchers = [judge, _Embedder(nets, missing), _Inception(nets), _Motion(nets)]
+    recorder, flicker, size = FaceRecorder(), Flicker(), (0, 0)
+    for index, (picture, found) in enumerate(_watched(video, missing)):
+        size = (picture.shape[1], picture.shape[0])
+        recorder.add(found)
         flicker.add(picture)
         for watcher in watchers:
-            watcher.see(index, picture)
-    result = Observation(track, missing=missing)
-    judge = watchers[0]
-    assert isinstance(judge, _Judge)
+            watcher.see(index, picture, found)
+    track = recorder.track(size)
+    if "faces" not in missing and not track.valid.any():
+        missing["faces"] = "no face was found in any frame; is it a video of a talking portrait?"
     moments = {name: found for watcher in watchers for name, found in watcher.moments().items()}
     return Observation(
         track,
         judge.frames,
-        _stacked(judge.expression, result.expression),
-        _stacked(judge.identity, result.identity),
+        _stacked(judge.expression, N_EMOTIONS),
+        _stacked(judge.identity, IDENTITY_DIM),
         moments,
         missing,
         flicker.value,
     )
 
 
-def _stacked(rows: list[FloatArray], empty: FloatArray) -> FloatArray:
-    return np.stack(rows).astype(np.float32) if rows else empty
+def _stacked(rows: list[FloatArray], width: int) -> FloatArray:
+    return np.stack(rows).astype(np.float32) if rows else np.zeros((0, width), np.float32)
 
 
-def _tracked(video: Path, missing: dict[str, str]) -> Track:
-    """The face's track; without a tracker or a face every frame counts as one without a face."""
-    try:
-        with FaceTracker() as tracker:
-            track = tracker.follow(picture for _, picture in read_video(video, FPS)[1])
-    except UserError as error:
-        if "mediapipe" not in str(error) and "face_landmarker" not in str(error):
-            raise
-        missing["faces"] = str(error)
-        count, size = 0, (0, 0)
-        for count, (_, picture) in enumerate(read_video(video, FPS)[1], start=1):  # noqa: B007
-            size = (picture.shape[1], picture.shape[0])
-        mesh = np.full((count, N_MESH, 3), np.nan, np.float32)
-        return Track(mesh, np.zeros((count, N_BLENDSHAPES), np.float32), np.zeros(count, bool), size)
-    if not track.valid.any():
-        missing["faces"] = "no face was found in any frame; is it a video of a talking portrait?"
-    return track
+def _watched(video: Path, missing: dict[str, str]) -> Iterator[tuple[ByteArray, Found | None]]:
+    """Pictures and the faces in them; without a tracker every picture counts as one without a face."""
+    pictures = (picture for _, picture in read_video(video, FPS)[1])
+    with ExitStack() as open_tracker:
+        try:
+            tracker = open_tracker.enter_context(FaceTracker())
+        except UserError as error:
+            missing["faces"] = str(error)
+            yield from ((picture, None) for picture in pictures)
+            return
+        yield from tracker.watch(pictures)
 
 
 class _Watcher:
     """Sees the pictures of a video in order."""
 
-    def see(self, index: int, picture: ByteArray) -> None:
+    def see(self, index: int, picture: ByteArray, found: Found | None) -> None:
         raise NotImplementedError
 
     def moments(self) -> dict[str, Moments]:
@@ -205,16 +211,16 @@ class _Watcher:
 class _Judge(_Watcher):
     """Expression and identity of every 5th frame with a face."""
 
-    def __init__(self, nets: Nets, track: Track, missing: dict[str, str]) -> None:
-        self._nets, self._track, self._missing = nets, track, missing
+    def __init__(self, nets: Nets, missing: dict[str, str]) -> None:
+        self._nets, self._missing = nets, missing
         self.frames: list[int] = []
         self.expression: list[FloatArray] = []
         self.identity: list[FloatArray] = []
 
-    def see(self, index: int, picture: ByteArray) -> None:
-        if index % JUDGE_EVERY or index >= len(self._track) or not self._track.valid[index]:
+    def see(self, index: int, picture: ByteArray, found: Found | None) -> None:
+        if index % JUDGE_EVERY or found is None:
             return
-        mesh, shapes = self._track.mesh_px[index], self._track.blendshapes[index]
+        mesh, shapes = found
         self.frames.append(index)
         self.expression.append(self._nets.expression.score(picture, mesh, shapes))
         for name, reason in self._nets.expression.missing.items():
@@ -236,7 +242,7 @@ class _Embedder(_Watcher):
         self._seen = 0
         self._moments: dict[str, Moments] = {}
 
-    def see(self, index: int, picture: ByteArray) -> None:
+    def see(self, index: int, picture: ByteArray, found: Found | None) -> None:
         from emogene.evaluate.nets.efficientnet import INPUT_PX
 
         if index % EMBED_EVERY or "fd_efflite0" in self._missing:
@@ -287,11 +293,11 @@ class _Inception(_Watcher):
         self._net = None if path is None else FidInception(path)
         self._moments: Moments | None = None
 
-    def see(self, index: int, picture: ByteArray) -> None:
+    def see(self, index: int, picture: ByteArray, found: Found | None) -> None:
         if self._net is None or index % JUDGE_EVERY:
             return
-        found = _moments_of(self._net.embed, [picture])
-        self._moments = found if self._moments is None else self._moments + found
+        moments = _moments_of(self._net.embed, [picture])
+        self._moments = moments if self._moments is None else self._moments + moments
 
     def moments(self) -> dict[str, Moments]:
         return {} if self._moments is None else {"fid": self._moments}
@@ -308,7 +314,7 @@ class _Motion(_Watcher):
         self._clip: list[ByteArray] = []
         self._moments: Moments | None = None
 
-    def see(self, index: int, picture: ByteArray) -> None:
+    def see(self, index: int, picture: ByteArray, found: Found | None) -> None:
         from emogene.evaluate.nets.i3d import CLIP_FRAMES, INPUT_PX
 
         if self._net is None:
@@ -316,8 +322,8 @@ class _Motion(_Watcher):
         self._clip.append(resize(picture, INPUT_PX, INPUT_PX))
         if len(self._clip) == CLIP_FRAMES:
             net = self._net
-            found = _moments_of(lambda x: net.embed(x.transpose(0, 1)[None]), self._clip)
-            self._moments = found if self._moments is None else self._moments + found
+            moments = _moments_of(lambda x: net.embed(x.transpose(0, 1)[None]), self._clip)
+            self._moments = moments if self._moments is None else self._moments + moments
             self._clip = []
 
     def moments(self) -> dict[str, Moments]:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emogene.capture.canonical import CanonicalFace
-from emogene.capture.tracker import Track, crop_square
+from emogene.capture.tracker import crop_square
 from emogene.errors import UserError
+from emogene.evaluate.face import FaceTrack, SteadyFace
 from emogene.evaluate.nets.syncnet import (
     CROP_PX,
     WINDOW,
@@ -50,7 +50,7 @@ def sound_pieces(path: Path) -> Iterator[Audio]:
         yield Audio(waiting)
 
 
-def sync_metrics(sound: Path, face: CanonicalFace) -> dict[str, float]:
+def sync_metrics(sound: Path, face: SteadyFace) -> dict[str, float]:
     """Length difference in seconds, and our expert's confidence, distance and offset in frames.
 
     sync_confidence: mean cosine of sound and mouth windows at the best shift minus the median over shifts
@@ -63,19 +63,19 @@ def sync_metrics(sound: Path, face: CanonicalFace) -> dict[str, float]:
 
     expert = load_sync()
     extractor = load_extractor(expert.config.features)
-    offsets = face.landmarks_cano - face.neutral_cano
     total: NDArray[np.float64] = np.zeros(2 * MAX_OFFSET + 1)
     weight, n_samples = 0, 0
     for number, piece in enumerate(sound_pieces(sound)):
         n_samples += len(piece.samples)
-        motion = offsets[number * PIECE_FRAMES : (number + 1) * PIECE_FRAMES]
+        rows = slice(number * PIECE_FRAMES, (number + 1) * PIECE_FRAMES)
+        motion = face.landmarks_cano[rows] - face.neutral_cano
         n_windows = min(len(motion), piece.n_frames) - expert.config.window
         # Fewer windows than twice the reach would give a shorter curve.
         if is_silent(piece) or n_windows < 2 * MAX_OFFSET:
             continue
         curve = expert.offset_curve(expert.similarity(extractor(piece), motion))
         total, weight = total + float(n_windows) * curve, weight + n_windows
-    metrics = {"av_length_difference_s": len(offsets) / FPS - n_samples / SAMPLES_PER_FRAME / FPS}
+    metrics = {"av_length_difference_s": len(face.landmarks_cano) / FPS - n_samples / SAMPLES_PER_FRAME / FPS}
     if weight:
         mean = total / weight
         best = int(np.argmax(mean))
@@ -90,7 +90,7 @@ def is_silent(piece: Audio) -> bool:
     return float(np.sqrt(np.mean(piece.samples**2))) < SILENCE_RMS
 
 
-def lse_metrics(video: Path, sound: Path, track: Track, weights: Path) -> dict[str, float]:
+def lse_metrics(video: Path, sound: Path, track: FaceTrack, weights: Path) -> dict[str, float]:
     """SyncNet's LSE-D (lower is better), LSE-C (higher) and offset of a video with its tracked face."""
     net = SyncNet(weights)
     centre, side = _steady_boxes(track)
@@ -135,12 +135,11 @@ def _piece_distances(net: SyncNet, lips: torch.Tensor, piece: Audio) -> torch.Te
     return shift_distances(lips[:count], sound)
 
 
-def _steady_boxes(track: Track) -> tuple[FloatArray, FloatArray]:
+def _steady_boxes(track: FaceTrack) -> tuple[FloatArray, FloatArray]:
     """Centre [T, 2] and side [T] of SyncNet's crop, by a median over 13 frames as published."""
     from scipy.signal import medfilt
 
-    mesh = track.filled().mesh_px[:, :468, :2]
-    low, high = mesh.min(1), mesh.max(1)
+    low, high = track.extent_px[:, :2], track.extent_px[:, 2:]
     values = np.column_stack([(low + high) / 2, (high - low).max(1) * SYNCNET_CROP])
     size = min(13, (len(values) - 1) // 2 * 2 + 1)
     steady = np.column_stack([medfilt(column, size) for column in values.T]).astype(np.float32)

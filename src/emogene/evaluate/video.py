@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from emogene.capture.canonical import CanonicalFace, canonical_face
-from emogene.capture.eyes import eye_stream
 from emogene.errors import UserError
 from emogene.evaluate.compare import compare_faces, compare_pictures, frechet_metrics, in_parallel
+from emogene.evaluate.face import SteadyFace, steady_face
 from emogene.evaluate.landmarks import blinks, lip_leak, pose_smoothness
 from emogene.evaluate.nets.weights import PUBLISHED, MetricWeights
 from emogene.evaluate.observe import Nets, Observation, observe
@@ -100,9 +99,9 @@ def measure(
     report = VideoReport(missing=dict(video.observation.missing))
     _describe(report, video, reference)
     report.metrics["flicker"] = video.observation.flicker
-    face = canonical_face(video.observation.track) if video.observation.track.valid.any() else None
+    face = steady_face(video.observation.track) if video.observation.track.valid.any() else None
     if face is not None:
-        _alone(report, video.observation, face)
+        _alone(report, face)
         _expression(report, video.observation, emotion)
     if reference is not None:
         _against(report, video, reference, nets, face)
@@ -147,16 +146,15 @@ def _describe(report: VideoReport, video: Seen, reference: Seen | None) -> None:
     }
 
 
-def _alone(report: VideoReport, seen: Observation, face: CanonicalFace) -> None:
-    eyes = eye_stream(face.mesh_cano, seen.track.filled().blendshapes)
-    blinking = blinks(eyes[:, :2].mean(1))
+def _alone(report: VideoReport, face: SteadyFace) -> None:
+    blinking = blinks(face.openness.mean(1))
     report.metrics["blinks_per_minute"] = blinking["per_minute"]
     report.metrics["blink_duration_s"] = blinking["duration_s"]
     report.metrics["lip_leak"] = lip_leak(face.landmarks_cano)
     report.metrics |= pose_smoothness(_pose(face))
 
 
-def _pose(face: CanonicalFace) -> FloatArray:
+def _pose(face: SteadyFace) -> FloatArray:
     """[T, 4, 4] head pose under weak perspective: translation in outer-eye distances, depth from size."""
     pose = np.tile(np.eye(4, dtype=np.float32), (len(face.rotation), 1, 1))
     pose[:, :3, :3] = face.rotation
@@ -180,9 +178,7 @@ def _expression(report: VideoReport, seen: Observation, emotion: str | None) -> 
         report.metrics["emotion_chance"] = 1.0 / len(EMOTIONS)
 
 
-def _against(
-    report: VideoReport, video: Seen, reference: Seen, nets: Nets, face: CanonicalFace | None
-) -> None:
+def _against(report: VideoReport, video: Seen, reference: Seen, nets: Nets, face: SteadyFace | None) -> None:
     """Everything that needs the real video of the same take."""
     ours, theirs = video.observation, reference.observation
     count = min(len(ours.track), len(theirs.track))
@@ -198,7 +194,7 @@ def _against(
         _attempt(report, "landmarks", lambda: compare_faces(ours, theirs, count, face))
 
 
-def _sound(report: VideoReport, video: Seen, sound: Path, face: CanonicalFace, nets: Nets) -> None:
+def _sound(report: VideoReport, video: Seen, sound: Path, face: SteadyFace, nets: Nets) -> None:
     _attempt(report, "sync", lambda: sync_metrics(sound, face))
     if "sync" not in report.missing and "sync_confidence" not in report.metrics:
         report.missing["sync"] = f"the sound is silent or shorter than 40 frames ({40 / FPS:.1f} s)"
