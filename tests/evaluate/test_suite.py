@@ -10,9 +10,9 @@ import pytest
 from emogene.assets import is_present
 from emogene.errors import UserError
 from emogene.evaluate.measured import Measured, meaning_of
-from emogene.evaluate.suite import Suite, run_suite
+from emogene.evaluate.suite import Suite, _jobs, run_suite
 from emogene.evaluate.systems import System
-from emogene.evaluate.tables import BUILDERS
+from emogene.evaluate.tables import BUILDERS, CHANCE
 from emogene.io.video import VideoWriter
 from emogene.types import Audio
 
@@ -129,9 +129,29 @@ def test_rendered_systems_are_told_what_to_show(tmp_path: Path) -> None:
     assert orders == {"a__neutral": "neutral:1", "a__sad@0.5": "sad:0.5", "a__sad": "sad:1"}
     names = {"full", "no emotion model", "no LLE projection", "dose 0.3", "pose still"}
     assert set(suite.ablation) == names
-    assert [order.name for order in suite.ablated(suite.ablation["pose still"])] == ["silence"]
-    assert [order.name for order in suite.ablated(suite.ablation["full"])][-1] == "silence"
+    silences = ["silence-1", "silence-2", "silence-3"]
+    assert [order.name for order in suite.ablated(suite.ablation["pose still"])] == silences
+    assert [order.name for order in suite.ablated(suite.ablation["full"])][-3:] == silences
+    assert {order.seed for order in suite.orders("idle", System(avatar="mara"))} == {0, 1, 2}
     assert suite.ablation["no emotion model"].expression == 0
+
+
+def test_the_chance_row_puts_another_real_video_in_each_ones_place(tmp_path: Path) -> None:
+    for folder in ("x", "real"):
+        (tmp_path / folder).mkdir()
+        for name in "abc":
+            (tmp_path / folder / f"{name}.mp4").touch()
+    content = {"systems": {"x": "x"}, "reference": "real", "protocols": ["reconstruction"]}
+    (tmp_path / "suite.json").write_text(json.dumps(content))
+    jobs = _jobs(Suite.read(tmp_path / "suite.json"), tmp_path / "out", lambda _: None)
+    chance = [job for job in jobs if job.system == CHANCE]
+    assert [(job.video.stem, job.reference.stem) for job in chance if job.reference] == [
+        ("b", "a"), ("c", "b"), ("a", "c"),
+    ]  # fmt: skip
+    assert all(job.audio == job.reference for job in chance)
+    rows = {CHANCE: [clip("b", psnr=15.0)], "x": [clip("a", psnr=30.0)]}
+    tables = BUILDERS["reconstruction"]({"reconstruction": rows}, {})
+    assert [row.kind for row in tables[0].rows] == ["chance", "system"] and len(tables) == 1
 
 
 def write(path: Path, pictures: np.ndarray) -> None:
@@ -159,6 +179,8 @@ def test_a_whole_run_resumes_and_ranks_noise(tmp_path: Path) -> None:
     rows = {row.name: row.values for row in report.tables[0].rows}
     assert rows["good"]["psnr"].mean > rows["bad"]["psnr"].mean + 5  # type: ignore[union-attr]
     assert rows["ground truth"]["psnr"] == float("inf")
+    # One real video has no other moment: without a second one there is no chance row.
+    assert not any(name.startswith("chance") for name in rows)
     assert any("no face was found" in reason for reason in report.about["not measured"])
     page = (tmp_path / "out" / "report.html").read_text()
     assert "data:video/mp4" in page and "published" in page

@@ -44,6 +44,8 @@ WINDOW, HOP = 8, 4
 """Embeddings per window of the video distance (16 frames, .64 s), and between the starts of windows."""
 BATCH = 8
 IDENTITY_DIM = 256
+OBSERVATION_FORMAT = 2
+"""Of observations on disk; a run with another format observes anew."""
 
 
 class Nets:

@@ -26,11 +26,11 @@ from emogene import __version__
 from emogene.errors import UserError
 from emogene.evaluate.measured import Measured, Results, meaning_of
 from emogene.evaluate.nets.weights import MetricWeights
-from emogene.evaluate.observe import Nets, Observation, observe
+from emogene.evaluate.observe import OBSERVATION_FORMAT, Nets, Observation, observe
 from emogene.evaluate.report import Report
 from emogene.evaluate.speed import cpu_name
-from emogene.evaluate.systems import REAL_POSE, Order, System, real_video, speed_of
-from emogene.evaluate.tables import BUILDERS, TRUTH
+from emogene.evaluate.systems import REAL_POSE, Order, System, real_video, reconstructions, speed_of
+from emogene.evaluate.tables import BUILDERS, CHANCE, SILENCE, TRUTH
 from emogene.evaluate.video import Seen, measure
 from emogene.io.files import read_json, sha256, write_json
 from emogene.types import EMOTIONS
@@ -116,11 +116,11 @@ class Suite:
         if system.driver == "landmarks" and protocol != "reconstruction":
             return []
         if protocol == "reconstruction":
-            return [Order(name=REAL_POSE)] if system.clip is not None else []
+            return self.held_out(system)
         if protocol == "cross-audio":
             return [Order(name=path.stem, speech=path, seconds=self.seconds) for path in self.speech]
         if protocol == "idle":
-            return [Order(name="silence", seconds=self.seconds)]
+            return self.silences()
         if protocol == "languages":
             return [
                 Order(name=f"{path.stem}__{language}", speech=path, seconds=self.seconds)
@@ -131,12 +131,21 @@ class Suite:
 
     def ablated(self, system: System) -> list[Order]:
         """What a variant shows: silence where its pose is varied, speech otherwise, the full one both."""
-        silence = [Order(name="silence", seconds=max(self.seconds, 4.0))]
         if system.pose != self.ablation["full"].pose:
-            return silence
-        held_out = [Order(name=REAL_POSE)] if system.clip is not None else []
-        rest = held_out + self.emotional([1.0])
-        return rest + silence if system == self.ablation["full"] else rest
+            return self.silences()
+        rest = self.held_out(system) + self.emotional([1.0])
+        return rest + self.silences() if system == self.ablation["full"] else rest
+
+    def held_out(self, system: System) -> list[Order]:
+        """The end of the system's clip, which its avatar was not made from."""
+        return [] if system.clip is None else reconstructions(system.clip, self.seconds)
+
+    def silences(self) -> list[Order]:
+        """Silence three times over, each with another seed."""
+        return [
+            Order(name=f"{SILENCE}-{seed + 1}", seconds=max(self.seconds, 4.0), seed=seed)
+            for seed in range(3)
+        ]
 
     def emotional(self, doses: Iterable[float]) -> list[Order]:
         """Every sentence in every emotion and dose."""
@@ -162,7 +171,10 @@ def run_suite(
     jobs = _jobs(suite, out, say)
     cache = out / "cache"
     names = {
-        path: sha256(path)[:24] for job in jobs for path in (job.video, job.reference) if path is not None
+        path: f"{sha256(path)[:24]}-{OBSERVATION_FORMAT}"
+        for job in jobs
+        for path in (job.video, job.reference)
+        if path is not None
     }
     unseen = [path for path in names if not (cache / f"{names[path]}.json").exists()]
     say(f"observing {len(unseen)} of {len(names)} videos")
@@ -196,6 +208,8 @@ class _Job:
     system: str
     video: Path
     reference: Path | None
+    audio: Path | None = None
+    """Its driving sound where that is not its own."""
 
 
 def _jobs(suite: Suite, out: Path, say: Callable[[str], None]) -> list[_Job]:
@@ -209,7 +223,7 @@ def _jobs(suite: Suite, out: Path, say: Callable[[str], None]) -> list[_Job]:
             if protocol == "ablation":
                 orders = suite.ablated(system)
             for video in system.videos(protocol, orders, out / "videos" / name):
-                key = f"{name}/{video.name}" if video.stem == REAL_POSE else video.name
+                key = f"{name}/{video.name}" if video.stem.startswith(REAL_POSE) else video.name
                 jobs.append(_Job(protocol, name, video, real.get(key, real.get(video.name))))
         if protocol != "ablation":
             # Only a reconstruction says what the truth scores against itself; elsewhere it stands alone.
@@ -218,7 +232,21 @@ def _jobs(suite: Suite, out: Path, say: Callable[[str], None]) -> list[_Job]:
                 _Job(protocol, TRUTH, video, video if itself else None)
                 for video in dict.fromkeys(real.values())
             ]
+            jobs += _chance(protocol, real.values()) if itself else []
     return jobs
+
+
+def _chance(protocol: str, real: Iterable[Path]) -> list[_Job]:
+    """What another moment of the same person scores as a reconstruction: the next real video in its place."""
+    folders: dict[Path, list[Path]] = {}
+    for video in dict.fromkeys(real):
+        folders.setdefault(video.parent, []).append(video)
+    return [
+        _Job(protocol, CHANCE, other, video, video)
+        for videos in folders.values()
+        for video, other in zip(videos, videos[1:] + videos[:1], strict=True)
+        if other != video
+    ]
 
 
 def _real_videos(suite: Suite, protocol: str, out: Path) -> dict[str, Path]:
@@ -232,8 +260,9 @@ def _real_videos(suite: Suite, protocol: str, out: Path) -> dict[str, Path]:
     if protocol in ("reconstruction", "ablation"):
         for name, system in systems.items():
             if system.clip is not None:
-                folder = out / "videos" / TRUTH / system.clip.name
-                real[f"{name}/{REAL_POSE}.mp4"] = real_video(system.clip, folder, system.size)
+                folder = out / "videos" / TRUTH / f"{system.clip.name}-{system.size}"
+                for order in suite.held_out(system):
+                    real[f"{name}/{order.name}.mp4"] = real_video(system.clip, order, folder, system.size)
     return real
 
 
@@ -263,7 +292,8 @@ def _measure(job: tuple[_Job, Path, str, str | None, Path | None]) -> dict[str, 
 
     (order, cache, name, real_name, weights) = job
     meaning = meaning_of(order.video.name)
-    kept = cache / f"{name}-{real_name or 'alone'}-{meaning.emotion}.json"
+    sound = "-other-sound" if order.audio is not None else ""
+    kept = cache / f"{name}-{real_name or 'alone'}-{meaning.emotion}{sound}.json"
     if kept.exists():
         return read_json(kept)
     torch.set_num_threads(1)
@@ -279,7 +309,8 @@ def _measure(job: tuple[_Job, Path, str, str | None, Path | None]) -> dict[str, 
         else:
             real = Seen(order.reference, Observation.load(cache / f"{real_name}.safetensors"))
     try:
-        report = measure(seen, real, Nets(MetricWeights(weights)), emotion=meaning.emotion)
+        nets = Nets(MetricWeights(weights))
+        report = measure(seen, real, nets, audio=order.audio, emotion=meaning.emotion)
         report.missing |= trouble
         content = report.plain()
     except UserError as error:

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +37,7 @@ from emogene.types import (
 HELD_OUT = 11
 """The last 1/11 of a clip's frames is kept from training (GeneFace, RAD-NeRF, and `emogene create`)."""
 REAL_POSE = "held-out"
-"""Name of the clip that a reconstruction is made of."""
+"""What the names of a reconstruction's clips begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +102,17 @@ class System:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One video to make: its name, the sound (None: silence), seconds, and the emotion."""
+    """One video to make: its name, the sound (None: silence), seconds, the emotion, and a seed of its own.
+
+    A reconstruction instead has the frames of the clip, (first, end).
+    """
 
     name: str
     speech: Path | None = None
     seconds: float = 4.0
     emotion: str = "neutral"
+    seed: int | None = None
+    frames: tuple[int, int] | None = None
 
 
 def render(system: System, order: Order, folder: Path) -> Path:
@@ -126,8 +132,10 @@ def render(system: System, order: Order, folder: Path) -> Path:
     avatar = Avatar.load(system.avatar)
     started, cpu = time.perf_counter(), time.process_time()
     first, count = 0.0, 0
-    if order.name == REAL_POSE:
-        pictures, sound = _reconstruction(system, avatar)
+    if order.seed is not None:
+        system = system.varied(seed=order.seed)
+    if order.frames is not None:
+        pictures, sound = _reconstruction(system, avatar, order.frames)
     else:
         sound = _sound(order)
         pictures = _speaking(system, avatar, sound, order.emotion)
@@ -147,16 +155,29 @@ def render(system: System, order: Order, folder: Path) -> Path:
     return path
 
 
-def real_video(clip_folder: Path, out: Path, size: int) -> Path:
-    """The held-out end of a clip as an mp4: the ground truth of a reconstruction."""
-    path = out / f"{REAL_POSE}.mp4"
-    if path.exists():
+def real_video(clip_folder: Path, order: Order, out: Path, size: int) -> Path:
+    """The frames of a reconstruction's order as an mp4: its ground truth."""
+    path = out / f"{order.name}.mp4"
+    if path.exists() or order.frames is None:
         return path
     clip = open_clip(clip_folder)
-    with VideoWriter(path, (size, size), audio=_clip_sound(clip), crf=12, metadata={}) as writer:
-        for frame in _held_out(clip):
+    sound = _clip_sound(clip, order.frames)
+    with VideoWriter(path, (size, size), audio=sound, crf=12, metadata={}) as writer:
+        for frame in range(*order.frames):
             writer.write(resize(read_rgb(clip.frame_path(frame)), size, size))
     return path
+
+
+def reconstructions(clip_folder: Path, seconds: float) -> list[Order]:
+    """The held-out end of a clip in equal pieces of about so many seconds, so that means have a spread."""
+    n_frames = open_clip(clip_folder).n_frames
+    start = n_frames - n_frames // HELD_OUT
+    count = max(1, round((n_frames - start) / FPS / seconds))
+    edges = np.linspace(start, n_frames, count + 1).round().astype(int).tolist()
+    return [
+        Order(name=f"{REAL_POSE}-{number}", frames=(first, end))
+        for number, (first, end) in enumerate(pairwise(edges), start=1)
+    ]
 
 
 def speed_of(system: System, videos: list[Path]) -> list[dict[str, float]]:
@@ -180,14 +201,9 @@ def _sound(order: Order) -> Audio:
     return Audio(np.pad(samples, (0, count - len(samples))))
 
 
-def _held_out(clip: Clip) -> range:
-    return range(clip.n_frames - clip.n_frames // HELD_OUT, clip.n_frames)
-
-
-def _clip_sound(clip: Clip) -> Audio:
-    frames = _held_out(clip)
-    samples = read_audio(clip.audio_path).samples
-    return Audio(samples[frames.start * SAMPLES_PER_FRAME : frames.stop * SAMPLES_PER_FRAME])
+def _clip_sound(clip: Clip, frames: tuple[int, int]) -> Audio:
+    first, end = frames
+    return Audio(read_audio(clip.audio_path).samples[first * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME])
 
 
 def _speaking(
@@ -228,13 +244,15 @@ class _GivenPose:
         return HeadPose(self._pose[rows]), self._eyes[rows]
 
 
-def _reconstruction(system: System, avatar: Any) -> tuple[Iterator[ByteArray], Audio]:
-    """The held-out end of the clip: real head and eyes, face driven by its speech or its landmarks."""
+def _reconstruction(
+    system: System, avatar: Any, frames: tuple[int, int]
+) -> tuple[Iterator[ByteArray], Audio]:
+    """Frames of the clip: real head and eyes, face driven by its speech or its landmarks."""
     if system.clip is None:
         raise UserError('a reconstruction needs the system\'s "clip": the folder its avatar was made from')
     clip = open_clip(system.clip)
-    rows = slice(_held_out(clip).start, None)
-    sound = _clip_sound(clip)
+    rows = slice(*frames)
+    sound = _clip_sound(clip, frames)
     motion, pose = clip.motion, clip.pose.camera_from_head
     if system.driver == "landmarks":
         background = resize(avatar.portrait.background, system.size, system.size)
