@@ -17,6 +17,7 @@ int eg_sums_backward(int, int, const Field*, Rays*, const float*, float*, float*
 int eg_train(int, int, const Field*, Rays*, Loss*, float*, float*);
 int eg_mask(int, const Field*, const uint8_t*, const float*, int64_t, uint8_t*);
 int eg_image(int, int, const Field*, Image*);
+int eg_densities(int, int, const Field*, const float*, const float*, int64_t, float*);
 int eg_convolve(int, int, const Convolution*, int64_t);
 int eg_pack_weights(int, const float*, int64_t, int64_t, void*);
 int eg_compose(int, int, const Composite*);
@@ -90,6 +91,8 @@ static int run(int isa, int threads, int64_t n_rays) {
 
   std::vector<float> encoded((size_t)n_rays * kEncoded);
   CHECK(eg_encode(isa, &field, origins.data(), n_rays, encoded.data()))
+  std::vector<float> density((size_t)n_rays);
+  CHECK(eg_densities(isa, threads, &field, bias.data(), origins.data(), n_rays, density.data()))
 
   std::vector<uint8_t> mask(kCoarse * kCoarse * kCoarse);
   CHECK(eg_mask(isa, &field, cells.data(), warps.data(), side, mask.data()))

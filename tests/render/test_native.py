@@ -115,6 +115,18 @@ def test_image_equals_torch(isa, threads, size, warped):
         assert wrong < 0.01, name
 
 
+@pytest.mark.parametrize("count", [0, 1, 33, 2500])
+def test_density_equals_torch(isa, threads, count):
+    field = make_field()
+    points = 1.2 * torch.rand(count, 3, generator=torch.Generator().manual_seed(4)) - 0.1
+    found = []
+    for backend in ("torch", "native"):
+        field.backend = backend
+        found.append(field.density(points, torch.full((8,), 0.3)))
+    assert found[1].shape == (count,)
+    assert relative(found[1], found[0]) < (2e-2 if isa in BF16 else 1e-5)
+
+
 def test_image_early_stop_changes_little(isa):
     field = make_field()
     field.backend = "native"

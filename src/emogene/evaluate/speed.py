@@ -27,6 +27,7 @@ from emogene.render.fused import FieldTrainer, RayBatch
 from emogene.render.march import march
 from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, image_rays
+from emogene.render.volume import STOP, ray_weights
 from emogene.types import Camera, HeadPose, Motion
 
 
@@ -123,21 +124,16 @@ def field_speed(
 
 
 def training_speed(
-    rays: int = 4096, rounds: int = 5, seed: int = 0, portrait: Portrait | None = None
+    rays: int = 4096, rounds: int = 5, seed: int = 0, portrait: Portrait | None = None, early: bool = False
 ) -> dict[str, Any]:
-    """One optimizer step of the head field on random rays of eight frames, native against torch.
+    """One whole optimizer step of the head field on random rays of eight frames, native against torch.
 
     With a portrait its trained field and occupancy are asked, by rays through pixels of its full picture in
-    which there is some head; else the synthetic field.
+    which there is some head; else the synthetic field. ``early``: the same occupancy, but an untrained field,
+    in which no ray ends before it leaves the occupied cells.
     """
     generator = torch.Generator().manual_seed(seed)
-    if portrait is None:
-        field = synthetic_field(seed)
-        origin, directions = front_view(128, HeadBox())
-    else:
-        field, camera = portrait.model.head, portrait.model.config.camera
-        pose, box = portrait.model.rest_pose.numpy(), portrait.model.config.box
-        origin, directions = image_rays(camera.resized(256, 256), pose, box)
+    field, origin, directions = _trained_view(portrait, seed)
     opacity = field.render_image(origin, directions, torch.zeros(field.config.code)).opacity.reshape(-1)
     hit = (opacity > 0.01).nonzero()[:, 0]
     chosen = hit[torch.randint(0, len(hit), (rays,), generator=generator)]
@@ -152,6 +148,10 @@ def training_speed(
     )
     codes = 0.3 * torch.randn(8, field.config.code, generator=generator)
     warps = 0.01 * torch.randn(8, 24, 24, 24, 3, generator=generator)
+    if early:
+        cells = field.occupancy.state_dict()
+        field = HeadField(field.config, seed=seed)
+        field.occupancy.load_state_dict(cells)
 
     def trained(name: str) -> Callable[[], object]:
         own = copy.deepcopy(field)
@@ -164,18 +164,31 @@ def training_speed(
     for name in sides:
         result[f"{name}_rays_per_s"] = round(1e3 * rays / result[f"{name}_wall_ms"])
         result[f"{name}_rays_per_cpu_s"] = round(1e3 * rays / result[f"{name}_cpu_ms"])
-    return {"rays": rays, "step": 1 / 96, "samples_per_ray": _samples_per_ray(field, batch, warps), **result}
+    return {"rays": rays, "step": 1 / 96, **_samples_per_ray(field, batch, codes, warps), **result}
 
 
-def _samples_per_ray(field: HeadField, batch: RayBatch, warps: Tensor) -> float:
-    """Mean number of samples that a training step asks the field for."""
-    total = 0
+def _trained_view(portrait: Portrait | None, seed: int) -> tuple[HeadField, Tensor, Tensor]:
+    """A field that holds a head, and rays (origin [3], directions [H, W, 3]) of a picture of it."""
+    if portrait is None:
+        return synthetic_field(seed), *front_view(128, HeadBox())
+    config, pose = portrait.model.config, portrait.model.rest_pose.numpy()
+    return portrait.model.head, *image_rays(config.camera.resized(256, 256), pose, config.box)
+
+
+@torch.no_grad()
+def _samples_per_ray(field: HeadField, batch: RayBatch, codes: Tensor, warps: Tensor) -> dict[str, float]:
+    """Mean samples of a ray: in occupied cells; before the ray ends; heavy enough to be taught."""
+    counts = torch.zeros(3)
     for frame, warp in enumerate(warps):
-        own = batch.frames == frame
+        own = (batch.frames == frame).nonzero()[:, 0]
         assert batch.jitter is not None
         rays = (batch.rays_o[own], batch.rays_d[own], batch.jitter[own])
-        total += len(march(*rays, 1 / 96, field.occupancy, warp).ray)
-    return round(total / len(batch.rays_o), 1)
+        samples = march(*rays, 1 / 96, field.occupancy, warp)
+        density = field.density(samples.points, codes[frame])
+        weights, left = ray_weights(density, samples.ray, len(own), 1 / 96)
+        counts += torch.tensor([len(left), int((left > STOP).sum()), int((weights > STOP).sum())])
+    names = ("samples_per_ray", "asked_per_ray", "taught_per_ray")
+    return {name: round(float(n) / len(batch.rays_o), 1) for name, n in zip(names, counts, strict=True)}
 
 
 def frame_speed(

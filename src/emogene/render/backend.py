@@ -256,6 +256,25 @@ def native_ray_sums(field: HeadField, rays: RayInputs, bias: Tensor) -> Tensor:
     return result
 
 
+def native_density(field: HeadField, points: Tensor, bias: Tensor) -> Tensor:
+    """Density [M] of ``HeadField.density`` by the native kernels."""
+    loaded = kernels()
+    assert loaded is not None
+    c_field, keep = field_struct(field, fresh=field.table.requires_grad)
+    points, bias = points.detach().float().contiguous(), bias.detach().float().contiguous()
+    out = torch.empty(len(points))
+    loaded.call(
+        "eg_densities",
+        binding.thread_count(),
+        ctypes.byref(c_field),
+        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (bias, points)),
+        ctypes.c_int64(len(points)),
+        ctypes.c_void_p(out.data_ptr()),
+    )
+    del keep
+    return out
+
+
 def native_image(
     field: HeadField,
     origin: Tensor,

@@ -160,6 +160,8 @@ class HeadField(nn.Module):
     def density(self, points: Tensor, code: Tensor) -> Tensor:
         """Density [M] per cube length at neutral-head points [M, 3] under one code."""
         bias = code @ self.layer1.weight[:, self._encoded :].T + self.layer1.bias
+        if self._native():
+            return backends.native_density(self, points, bias)
         return _density(self._geometry_of(points, bias)) if len(points) else points.new_zeros(0)
 
     @torch.no_grad()

@@ -211,17 +211,14 @@ struct alignas(64) Packer {
 
 // Send the first 32 samples through the network's backward pass and towards the table.
 static void send_block(const SampleMlp& mlp, Gradients& grad, float* bias_grad, ScatterBuffer& buffer, Packer& p) {
-  alignas(64) float d_encoded[kEncoded * kBlock];
   transpose<kBlock, kGeometry>(p.d, p.d_geometry);
-  const bool table = buffer.x != nullptr;
-  backward_block(mlp, p.blocks[p.full], p.d_geometry, grad, bias_grad, table ? d_encoded : nullptr, p.work);
-  if (table) {
-    for (int k = 0; k < kEncoded; k++)
-      __builtin_memcpy(buffer.features + k * kScatterRow + buffer.count, d_encoded + k * kBlock, sizeof(float) * kBlock);
-    __builtin_memcpy(buffer.x + buffer.count, p.x, sizeof(float) * kBlock);
-    __builtin_memcpy(buffer.y + buffer.count, p.y, sizeof(float) * kBlock);
-    __builtin_memcpy(buffer.z + buffer.count, p.z, sizeof(float) * kBlock);
-    buffer.count += kBlock;
+  ScatterBlock* block = buffer.blocks ? buffer.blocks + buffer.count : nullptr;
+  backward_block(mlp, p.blocks[p.full], p.d_geometry, grad, bias_grad, block ? block->features : nullptr, p.work);
+  if (block) {
+    __builtin_memcpy(block->x, p.x, sizeof block->x);
+    __builtin_memcpy(block->y, p.y, sizeof block->y);
+    __builtin_memcpy(block->z, p.z, sizeof block->z);
+    buffer.count++;
   }
   p.full ^= 1;
   p.n = p.n > kBlock ? p.n - kBlock : 0;

@@ -81,23 +81,24 @@ static void scatter_level(const Field* field, const ScatterBuffer* buffers, int 
   float* grad = table_grad + 2 * level.offset;
   for (int b = 0; b < n_buffers; b++) {
     const ScatterBuffer& buffer = buffers[b];
-    const float* g0 = buffer.features + (2 * l) * kScatterRow;
-    const float* g1 = g0 + kScatterRow;
-    for (int64_t i = 0; i < buffer.count; i += L) {
-      const Corners corners(level, load<vf>(buffer.x + i), load<vf>(buffer.y + i), load<vf>(buffer.z + i));
-      const vf a = load<vf>(g0 + i), c = load<vf>(g1 + i);
-      for (int k = 0; k < 8; k++) {
-        alignas(64) int32_t row[L];
-        alignas(64) float share0[L], share1[L];
-        store(row, corners.row[k]);
-        store(share0, a * corners.weight[k]);
-        store(share1, c * corners.weight[k]);
-        for (int j = 0; j < L; j++) {
-          float* at = grad + 2 * (int64_t)row[j];
-          typedef float pair __attribute__((vector_size(8)));
-          pair value = load<pair>(at);
-          value += pair{share0[j], share1[j]};
-          store(at, value);
+    for (int64_t n = 0; n < buffer.count; n++) {
+      const ScatterBlock& block = buffer.blocks[n];
+      const float* g = block.features + 2 * l * kBlock;
+      if (n + 1 < buffer.count)  // a block is longer than a page: nobody fetches ahead across it
+        for (int line = 0; line < 4; line++) __builtin_prefetch(g + sizeof block / 4 + 16 * line);
+      for (int i = 0; i < kBlock; i += L) {
+        const Corners corners(level, load<vf>(block.x + i), load<vf>(block.y + i), load<vf>(block.z + i));
+        const vf a = load<vf>(g + i), c = load<vf>(g + kBlock + i);
+        for (int k = 0; k < 8; k++) {
+          alignas(64) int32_t row[L];
+          alignas(64) float share[2 * L];
+          store(row, corners.row[k]);
+          interleave(a * corners.weight[k], c * corners.weight[k], share);
+          for (int j = 0; j < L; j++) {
+            typedef float pair __attribute__((vector_size(8)));
+            float* at = grad + 2 * (int64_t)row[j];
+            store(at, load<pair>(at) + load<pair>(share + 2 * j));
+          }
         }
       }
     }

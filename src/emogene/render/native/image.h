@@ -163,6 +163,35 @@ static inline void ask_network(const Field& field, const Image& image, TileScrat
 }
 #endif
 
+// Densities at points [count, 3] of the neutral head.
+static void densities(const Field* field, const float* bias, const float* points, int64_t count, float* out,
+                      void* scratch, int thread, int threads) {
+  TileScratch& s = *(TileScratch*)scratch;
+  Chunk& c = s.chunk;
+  Image image{};
+  image.bias = bias;
+  s.mlp.prepare(*field);
+#ifdef EG_HALF_MLP
+  s.half.prepare(*field, bias);
+#endif
+  for (int64_t first = (int64_t)thread * kChunk; first < count; first += (int64_t)threads * kChunk) {
+    c.n = (int)(count - first < kChunk ? count - first : kChunk);
+    for (int i = 0; i < c.n; i++) {
+      const float* p = points + 3 * (first + i);
+      c.x[i] = p[0], c.y[i] = p[1], c.z[i] = p[2];
+    }
+    c.pad();
+    for (int i = 0; i < c.blocks() * kBlock; i += L) {
+      store(c.x + i, sanitize(load<vf>(c.x + i)));
+      store(c.y + i, sanitize(load<vf>(c.y + i)));
+      store(c.z + i, sanitize(load<vf>(c.z + i)));
+    }
+    ask_network(*field, image, s);
+    activate(c, 0.0f);
+    __builtin_memcpy(out + first, c.sigma, sizeof(float) * (size_t)c.n);
+  }
+}
+
 static void render_image(const Field* field, const Image* image, void* scratch, int, int) {
   TileScratch& s = *(TileScratch*)scratch;
   Chunk& c = s.chunk;

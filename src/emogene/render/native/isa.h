@@ -31,9 +31,10 @@ constexpr size_t kScratchBytes =
 
 #define EG_KERNELS                                                                                   \
   {                                                                                                  \
-    EG_NAMESPACE::kScratchBytes, EG_NAMESPACE::Bundle::kSampleBytes, EG_NAMESPACE::begin_thread, EG_NAMESPACE::end_thread,               \
-        EG_NAMESPACE::encode_entry, EG_NAMESPACE::ray_sums, EG_NAMESPACE::ray_sums_backward,         \
-        EG_NAMESPACE::train, EG_NAMESPACE::scatter_level, EG_NAMESPACE::make_mask,                   \
-        EG_NAMESPACE::render_image, EG_NAMESPACE::compose, EG_NAMESPACE::convolve,                   \
-        EG_NAMESPACE::pack_weights, EG_NAMESPACE::enlarge, EG_NAMESPACE::paint, EG_NAMESPACE::adam   \
+    EG_NAMESPACE::kScratchBytes, EG_NAMESPACE::Bundle::kSampleBytes, EG_NAMESPACE::begin_thread,     \
+        EG_NAMESPACE::end_thread, EG_NAMESPACE::encode_entry, EG_NAMESPACE::ray_sums,                \
+        EG_NAMESPACE::ray_sums_backward, EG_NAMESPACE::train, EG_NAMESPACE::scatter_level,           \
+        EG_NAMESPACE::make_mask, EG_NAMESPACE::render_image, EG_NAMESPACE::densities,                \
+        EG_NAMESPACE::compose, EG_NAMESPACE::convolve, EG_NAMESPACE::pack_weights,                   \
+        EG_NAMESPACE::enlarge, EG_NAMESPACE::paint, EG_NAMESPACE::adam                               \
   }

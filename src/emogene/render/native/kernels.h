@@ -18,7 +18,6 @@ constexpr int kItemRays = 128;      // rays per unit of work
 constexpr int kRound = 4;           // samples per ray and round
 constexpr int kCoarse = 32;         // cells per axis of the observed-space mask
 constexpr int64_t kScatterRoom = 1 << 17;  // samples whose feature gradients one thread buffers
-constexpr int64_t kScatterRow = kScatterRoom + 48;  // floats; rows of a power of two would share cache sets
 
 constexpr float kLeastStep = 1.0f / 401.0f;  // between samples, in cube lengths
 
@@ -75,12 +74,16 @@ struct Image {
   int64_t* next_tile;  // shared counter
 };
 
+// Places and feature gradients of 32 samples.
+struct ScatterBlock {
+  float x[kBlock], y[kBlock], z[kBlock], features[kEncoded * kBlock];
+};
+
 // What one thread writes for the table's gradient before the level-parallel scatter.
 struct ScatterBuffer {
-  float *x, *y, *z;   // [room]; null when the table needs no gradient
-  float* features;    // [32, kScatterRow]
-  int64_t count;
-  int64_t next_item;  // where the thread continues after the scatter
+  ScatterBlock* blocks;  // kScatterRoom samples; null when the table needs no gradient
+  int64_t count;         // blocks filled
+  int64_t next_item;     // where the thread continues after the scatter
 };
 
 struct Loss {
@@ -186,6 +189,8 @@ struct Kernels {
   void (*scatter)(const Field*, const ScatterBuffer* buffers, int n_buffers, float* table_grad, int level);
   void (*mask)(const Field*, const uint8_t* wide_cells, const float* warp, int64_t warp_side, uint8_t* out);
   void (*image)(const Field*, const Image*, void* scratch, int thread, int threads);
+  void (*densities)(const Field*, const float* bias, const float* points, int64_t count, float* out, void* scratch,
+                    int thread, int threads);
   void (*compose)(const Composite*, void* scratch, int thread, int threads);
   void (*convolve)(const Convolution*, void* scratch, int thread, int threads);
   void (*pack_weights)(const float* weight, int64_t inputs, int64_t outputs, void* out);

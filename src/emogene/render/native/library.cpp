@@ -228,14 +228,13 @@ void backward_phases(const Kernels& kernels, const Field& field, const Rays& ray
   const size_t copy_padded = (copy + 15) / 16 * 16;
   Buffer grads(sizeof(float) * copy_padded * (size_t)threads);
   std::memset(grads.get(), 0, sizeof(float) * copy_padded * (size_t)threads);
-  const size_t row = (size_t)kScatterRow, own = ray_scratch(kernels, rays);
-  Buffer features(table_grad ? sizeof(float) * 35 * row * (size_t)threads : 64);
+  const size_t own = ray_scratch(kernels, rays);
+  constexpr size_t room = (size_t)(kScatterRoom / kBlock);
+  Buffer blocks(table_grad ? sizeof(ScatterBlock) * room * (size_t)threads : 64);
   Buffer scratch(own * (size_t)threads);
-  std::vector<ScatterBuffer> buffers((size_t)threads, ScatterBuffer{nullptr, nullptr, nullptr, nullptr, 0, -1});
-  for (int i = 0; i < threads && table_grad; i++) {
-    float* p = features.floats() + 35 * row * (size_t)i;
-    buffers[(size_t)i] = {p, p + row, p + 2 * row, p + 3 * row, 0, -1};
-  }
+  std::vector<ScatterBuffer> buffers;
+  for (int i = 0; i < threads; i++)
+    buffers.push_back({table_grad ? (ScatterBlock*)blocks.get() + room * (size_t)i : nullptr, 0, -1});
   for (bool more = true; more;) {
     on_threads(kernels, threads, [&](int t) {
       Gradients grad = carve(grads.floats() + copy_padded * (size_t)t);
@@ -350,6 +349,20 @@ EG_EXPORT int eg_image(int isa, int threads, const Field* field, Image* image) {
   Buffer scratch(kernels->scratch_bytes * (size_t)threads);
   on_threads(*kernels, threads, [&](int t) {
     kernels->image(field, image, (char*)scratch.get() + kernels->scratch_bytes * (size_t)t, t, threads);
+  });
+  return kOk;
+}
+
+// bias: [64]; points: [count, 3]; out: [count] per cube length.
+EG_EXPORT int eg_densities(int isa, int threads, const Field* field, const float* bias, const float* points,
+                           int64_t count, float* out) {
+  const Kernels* kernels = table(isa);
+  if (!kernels) return kBadIsa;
+  if (threads < 1 || threads > kMaxThreads) return kBadThreads;
+  Buffer scratch(kernels->scratch_bytes * (size_t)threads);
+  on_threads(*kernels, threads, [&](int t) {
+    kernels->densities(field, bias, points, count, out, (char*)scratch.get() + kernels->scratch_bytes * (size_t)t, t,
+                       threads);
   });
   return kOk;
 }

@@ -94,7 +94,23 @@ static inline void append_lanes(float* to, vf v, uint32_t bits) {
 #endif
 }
 
-// The same for `rows` rows of 32 numbers of 32 bits: columns whose bit is set, to the columns from `at` on.
+// a0 b0 a1 b1 ...
+static inline void interleave(vf a, vf b, float* out) {
+#if EG_LANES == 16
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  store(out, (vf)_mm512_permutex2var_ps((__m512)a, low, (__m512)b));
+  store(out + L, (vf)_mm512_permutex2var_ps((__m512)a, high, (__m512)b));
+#elif EG_LANES == 8
+  const __m256 low = _mm256_unpacklo_ps((__m256)a, (__m256)b), high = _mm256_unpackhi_ps((__m256)a, (__m256)b);
+  store(out, (vf)_mm256_permute2f128_ps(low, high, 0x20));
+  store(out + L, (vf)_mm256_permute2f128_ps(low, high, 0x31));
+#else
+  for (int j = 0; j < L; j++) out[2 * j] = a[j], out[2 * j + 1] = b[j];
+#endif
+}
+
+// As append_lanes for `rows` rows of 32 numbers of 32 bits: columns whose bit is set, to the columns from `at` on.
 static inline void append_columns(const uint32_t* from, int rows, uint32_t bits, uint32_t* to, int at) {
 #if EG_LANES == 16
   const __mmask16 low = (__mmask16)bits, high = (__mmask16)(bits >> 16);

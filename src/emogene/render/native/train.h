@@ -78,7 +78,7 @@ static void train(const Field* field, const Rays* rays, Loss* loss, Gradients* g
   Bundle& b = s.base.bundle;
   const SampleMlp& mlp = s.base.prepare(*field, item_bound(rays->step));
   int64_t item = buffer->next_item < 0 ? thread : buffer->next_item;
-  for (; item < rays->n_items && buffer->count + item_bound(rays->step) <= kScatterRoom; item += threads) {
+  for (; item < rays->n_items && buffer->count * kBlock + item_bound(rays->step) <= kScatterRoom; item += threads) {
     forward_bundle(*field, *rays, rays->items[item], rays->items[item + 1], mlp, b);
     for (int r = 0; r < b.rays; r += kBlock) colour_and_loss(*rays, *loss, r, s, *grad);
     backward_bundle(*rays, s.base.sums_grad, mlp, *grad, frame_gradient(*rays, item, *grad), *buffer, b,

@@ -54,7 +54,7 @@ static void ray_sums_backward(const Field* field, const Rays* rays, const float*
   Bundle& b = s.bundle;
   const SampleMlp& mlp = s.prepare(*field, item_bound(rays->step));
   int64_t item = buffer->next_item < 0 ? thread : buffer->next_item;
-  for (; item < rays->n_items && buffer->count + item_bound(rays->step) <= kScatterRoom; item += threads) {
+  for (; item < rays->n_items && buffer->count * kBlock + item_bound(rays->step) <= kScatterRoom; item += threads) {
     forward_bundle(*field, *rays, rays->items[item], rays->items[item + 1], mlp, b);
     for (int r = 0; r < b.rays; r++)
       __builtin_memcpy(s.sums_grad + r * kSums, sums_grad + b.ray[r] * kSums, sizeof(float) * kSums);
