@@ -113,7 +113,7 @@ class Warp:
         spread, nodes = self._spread.to(moved.device), self._nodes.to(moved.device)
         part = spread @ moved.permute(1, 0, 2).reshape(N_LANDMARKS, -1)
         grid = moved.new_zeros(frames, size**3, 3)
-        grid[:, nodes] = part.view(-1, frames, 3).transpose(0, 1)
+        grid.index_copy_(1, nodes, part.view(-1, frames, 3).transpose(0, 1))
         return grid.view(frames, size, size, size, 3)
 
 

@@ -44,6 +44,7 @@ class RaySampler:
         self._frames, self._n_frames = frames, n_frames
         self._per_frame = n_rays // n_frames
         self._plate = block_mean(frames.background, frames.low_rgb.shape[1])
+        self._near: dict[int, NDArray[np.uint8]] = {}
 
     def draw(self, rng: np.random.Generator) -> Rays:
         """A batch of rays of random training frames."""
@@ -66,8 +67,7 @@ class RaySampler:
     def _cells(self, frame: int, rng: np.random.Generator) -> Cells:
         """Low-resolution cells [P, 2] (x, y) of one frame."""
         low = self._frames.low_cover.shape[1]
-        cover = torch.from_numpy(self._frames.low_cover[frame, :, :, 0].astype(np.float32))
-        near = np.flatnonzero(F.max_pool2d(cover[None, None], 7, 1, 3).numpy().ravel() > 0)
+        near = self._near_head(frame)
         n_mouth, n_eyes = int(0.2 * self._per_frame), int(0.12 * self._per_frame)
         n_head = self._per_frame - n_mouth - n_eyes
         flat = near[rng.integers(0, len(near), n_head)] if len(near) else rng.integers(0, low * low, n_head)
@@ -77,6 +77,14 @@ class RaySampler:
         eye = points[LEFT_EYE if rng.random() < 0.5 else RIGHT_EYE]
         cells = np.concatenate([head, mouth, _around(eye, n_eyes, 1.8, rng)])
         return np.asarray(np.clip(cells, 0, low - 1), np.int64)
+
+    def _near_head(self, frame: int) -> Cells:
+        """Flat indices of the cells in and within three of the head; searched once, kept as bits."""
+        if frame not in self._near:
+            cover = torch.from_numpy(self._frames.low_cover[frame, :, :, 0] > 0)[None, None].float()
+            wide = F.max_pool2d(F.max_pool2d(cover, (7, 1), 1, (3, 0)), (1, 7), 1, (0, 3))
+            self._near[frame] = np.packbits(wide.numpy().ravel() > 0)
+        return np.flatnonzero(np.unpackbits(self._near[frame]))
 
 
 def _around(points: FloatArray, count: int, factor: float, rng: np.random.Generator) -> Cells:
