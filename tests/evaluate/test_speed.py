@@ -1,9 +1,14 @@
 """The figures of `emogene bench` on a tiny portrait: there, positive, and of the field that was asked."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from emogene.assets import is_present
 from emogene.evaluate import speed
+from emogene.evaluate.metric_speed import metric_speed
+from emogene.io.video import VideoWriter
 from emogene.render.portrait import Portrait
 from tests.render.test_inference import SIZE, make_model
 
@@ -25,3 +30,16 @@ def test_field_and_frames_are_timed(portrait: Portrait) -> None:
     assert portrait.model.head.backend == "auto"
     frames = speed.frame_speed(portrait, SIZE, frames=4, rounds=1)
     assert frames["fps"] > 0 and frames["fps_of_idle_cores"] > 0
+
+
+@pytest.mark.skipif(not is_present("face-landmarker"), reason="the face landmarker was not fetched")
+def test_every_family_of_metrics_is_timed(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for level, path in enumerate(paths):
+        with VideoWriter(path, (64, 64)) as writer:
+            for _ in range(4):
+                writer.write(np.full((64, 64, 3), 90 + level, np.uint8))
+    result = metric_speed(*paths)
+    assert result["frames"] == 4 and result["peak_mb"] > 50
+    for part in ("PSNR, SSIM, sharpness", "one video observed", "everything"):
+        assert "frames/s" in result[part]
