@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from emogene.errors import UserError
 from emogene.io.clip import Clip
 from emogene.render.portrait import Portrait
 from emogene.training.loop import read_metrics
 from emogene.training.render import RECIPES, PortraitTrainer, planned, tiny, train_portrait
+from emogene.training.render_composites import draw_composites
 from emogene.training.render_frames import block_mean, neutral_of, open_frames
 from emogene.training.render_patches import PatchSampler
 from emogene.training.render_space import fit_box, visual_hull
@@ -58,24 +60,30 @@ def test_box_and_hull_hold_the_head(clip: Clip, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("draft", [False, True])
-def test_patches_show_what_their_rays_see(clip: Clip, tmp_path: Path, draft: bool) -> None:
+def test_patches_show_what_was_drawn_there(clip: Clip, tmp_path: Path, draft: bool) -> None:
     frames = open_frames(clip, tmp_path, low=32, max_frames=100)
-    patch = PatchSampler(frames, 8, 3, (1, 1, 1, 1)).draw(np.random.default_rng(0), draft)
-    assert patch.rgb.shape == (3, 3, 32, 32) and patch.xy.shape == (3, 16, 16, 2)
-    block = 8 if draft else 4
-    corner = patch.pixels[0, 0] - block / 2
-    x, y = corner.astype(int)
-    real = frames.rgb[int(patch.frames[0]), y : y + 8 * block, x : x + 8 * block].astype(np.float32) / 255
-    assert np.allclose(patch.low_rgb[0].mean((1, 2)), real.mean((0, 1)), atol=1e-4)
-    center = (patch.xy[0].mean((0, 1)).numpy() + 1) * 64
-    assert np.allclose(center, corner + 4 * block, atol=1e-3)
+    trainer = PortraitTrainer(frames, toy_neutral(), tiny())
+    chosen = np.array([3, 11])
+    quality, block = ("draft", 8) if draft else ("standard", 4)
+    drawn = draw_composites(trainer.model, chosen, trainer.look, quality, tmp_path / "drawn")
+    drawn.pictures[:, :3] = [_means(frames.rgb[frame], block) for frame in chosen]
+    patch = PatchSampler(frames, drawn, 8, 3, (1, 1, 1, 1)).draw(np.random.default_rng(0))
+    assert (
+        patch.draft == draft and patch.composite.shape == (3, 18, 8, 8) and patch.place.shape == (3, 2, 8, 8)
+    )
+    assert patch.rgb.shape == (3, 3, 32, 32) and set(patch.frames.tolist()) <= set(chosen.tolist())
+    assert torch.allclose(patch.composite[:, :3], F.avg_pool2d(patch.rgb, 4), atol=2e-3)
+
+
+def _means(picture: np.ndarray, block: int) -> torch.Tensor:
+    return F.avg_pool2d(torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255, block)
 
 
 def test_training_learns_and_resumes(clip: Clip, tmp_path: Path) -> None:
-    recipe = replace(tiny(), warmup_steps=40, joint_steps=24, checkpoint_every=12, preview_every=24)
+    recipe = replace(tiny(), warmup_steps=40, decoder_steps=24, checkpoint_every=12, preview_every=24)
     portrait = train_portrait(clip, tmp_path / "run", recipe)
     assert (tmp_path / "run" / "preview.png").exists()
-    losses = [x["mse"] for x in read_metrics(tmp_path / "run" / "warmup") if "mse" in x]
+    losses = [x["mse"] for x in read_metrics(tmp_path / "run" / "field") if "mse" in x]
     assert losses[-1] < 0.06
     loaded = Portrait.load(tmp_path / "run" / "portrait")
     again = train_portrait(clip, tmp_path / "run", recipe)
@@ -100,7 +108,8 @@ def test_recipes_build(clip: Clip, tmp_path: Path) -> None:
         recipe = replace(recipe, perceptual_weight=0.0)
         frames = open_frames(clip, tmp_path, low=32, max_frames=recipe.max_frames)
         trainer = PortraitTrainer(frames, toy_neutral(), recipe)
-        for step in (trainer.warm_step, trainer.joint_step):
+        trainer.draw(None, most=4)
+        for step in (trainer.warm_step, trainer.decoder_step):
             assert torch.isfinite(torch.as_tensor(step(10**9, np.random.default_rng(0))["loss"]))
 
 
@@ -112,11 +121,11 @@ def test_a_clip_without_pose_is_refused(tmp_path: Path, clip: Clip) -> None:
 
 def test_a_time_budget_is_planned_once_and_never_starves(clip: Clip, tmp_path: Path) -> None:
     frames = open_frames(clip, tmp_path / "frames", low=32, max_frames=100)
-    recipe = replace(tiny(), warmup_steps=400, joint_steps=2000)
+    recipe = replace(tiny(), warmup_steps=400, decoder_steps=2000)
     trainer = PortraitTrainer(frames, toy_neutral(), recipe)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     short = planned(trainer, tmp_path / "plan.json", minutes=0.01)
-    assert (short.warmup_steps, short.joint_steps) == (400, 800)
+    assert (short.warmup_steps, short.decoder_steps) == (400, 800)
     assert planned(trainer, tmp_path / "plan.json", minutes=60.0) == short
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, before[name]), name

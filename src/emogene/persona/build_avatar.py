@@ -48,8 +48,8 @@ def persona_recipe(name: str) -> RenderRecipe:
     """Every picture is trained on; at larger lip gains the skin of wide mouths turns blotchy."""
     recipe = replace(RECIPES[name](), hold_out=False)
     if name == "standard":
-        # 660 pictures: at a third of the usual joint steps the detail has settled.
-        recipe = replace(recipe, warmup_steps=1300, joint_steps=3500, most_lip_gain=1.2)
+        # 660 pictures: at a third of the usual decoder steps the detail has settled.
+        recipe = replace(recipe, warmup_steps=1300, decoder_steps=3500, most_lip_gain=1.2)
     return recipe
 
 

@@ -1,11 +1,11 @@
-"""Train a person's portrait: head field, torso and decoder together, from a clip folder.
+"""Train a person's portrait from a clip folder: head field, then torso, then decoder and detail.
 
     portrait = train_portrait(clip, out, standard(), minutes=15)
 
 Two runs in one folder, each resumable at any time:
-    warmup/  the field alone, on scattered low-resolution rays: geometry and colour, quickly
-    joint/   field, torso and decoder on patches: 32 x 32 rays become 128 x 128 pixels; colour, edges,
-             texture, perceptual and (late) adversarial losses on the decoded patch reach every part
+    field/    the head field on scattered low-resolution rays: geometry and colour
+    decoder/  decoder and detail on patches of what field and torso show (``render_composites``): 40 x 40 low
+              pixels become 160 x 160; colour, edges, texture, perceptual and adversarial losses
 
 Masks say what is head, torso and background. Half of the patches lie on mouth and eyes: errors there are
 what people see, and a mouth judged by its mean error alone learns to stay shut and blurred.
@@ -14,6 +14,7 @@ what people see, and a mouth judged by its mean error alone learns to stay shut 
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -26,18 +27,21 @@ from torch import Tensor, nn
 
 from emogene.io.clip import Clip
 from emogene.io.files import atomic_folder, read_json, write_json
+from emogene.io.tensors import load_arrays, save_arrays
 from emogene.render.code import WINDOW
 from emogene.render.decoder import SCALE
-from emogene.render.detail import add_detail, first_layer, surface_place
+from emogene.render.detail import add_detail, first_layer
+from emogene.render.fused import LossWeights, RayBatch, ray_loss
 from emogene.render.inference import Look, PixelGrid, looks
 from emogene.render.losses import PatchCritic
-from emogene.render.model import PortraitConfig, PortraitModel, layered
+from emogene.render.model import PortraitConfig, PortraitModel
 from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, camera_origin, pixel_directions
 from emogene.training.loop import Hooks, LoopConfig, train
+from emogene.training.render_composites import MOST, draw_composites
 from emogene.training.render_frames import Frames, neutral_of, open_frames
 from emogene.training.render_losses import PatchLosses
-from emogene.training.render_patches import Patch, PatchSampler, RaySampler
+from emogene.training.render_patches import PatchSampler, RaySampler
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
 from emogene.training.render_space import fit_box, torso_top, visual_hull
 from emogene.training.render_start import DetailAverage, flow, learn_torso, moved, solid_head
@@ -56,13 +60,15 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = LossWeights(spread_weight=0.3, haze_weight=2e-3)
+"""Density shall gather at one depth, and be whole or nothing."""
 FAINT = 2.0
 """Density per cube length that covers 3 % over one occupancy cell: below it a cell counts as empty."""
 
 SETTLED = 0.7
 """Time of a step once empty space is known, relative to the first steps."""
 LEAST_STEPS = (500, 800)
-"""Fewer warm-up and joint steps do not show a person (about four minutes of an idle core)."""
+"""Fewer steps of field and decoder do not show a person (about four minutes of an idle core)."""
 WARMUP_SHARE = 0.4
 """Of the time: the field learns from whole batches only there, and what it has not learnt nothing mends."""
 CONTRAST = 1.3
@@ -109,11 +115,9 @@ def train_portrait(
     trainer = PortraitTrainer(frames, neutral, recipe, _box(frames, out / "space.json"))
     recipe = planned(trainer, out / "plan.json", minutes)
     trainer.recipe = recipe
-    trainer.warm_up(out / "warmup", report)
-    if not (out / "joint" / "checkpoints").exists():
-        trainer.prepare()
-    trainer.join(out / "joint", out / "preview.png", report)
-    trainer.settle()
+    trainer.warm_up(out / "field", report)
+    trainer.prepare(out / "prepared.safetensors")
+    trainer.decode(out / "decoder", out / "preview.png", report)
     trainer.finish_detail()
     portrait = trainer.portrait()
     if recipe.most_lip_gain > 1:
@@ -139,21 +143,21 @@ def planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecip
     if minutes <= 0:
         return recipe
     if not path.exists():
-        warm, joint = trainer.seconds_per_step()
+        warm, decode = trainer.seconds_per_step()
         share = WARMUP_SHARE * minutes * 60
         floor = [min(least, steps) for least, steps in zip(LEAST_STEPS, _steps(recipe), strict=True)]
         plan = {
             "warmup_steps": int(np.clip(share / warm, floor[0], recipe.warmup_steps)),
-            "joint_steps": max(floor[1], int((minutes * 60 - share) / joint)),
+            "decoder_steps": max(floor[1], int((minutes * 60 - share) / decode)),
         }
         write_json(path, plan)
-        log.info("%.3f s per warm-up step, %.3f s per joint step: %s", warm, joint, plan)
+        log.info("%.3f s per step of the field, %.3f s of the decoder: %s", warm, decode, plan)
     plan = read_json(path)
-    return replace(recipe, warmup_steps=int(plan["warmup_steps"]), joint_steps=int(plan["joint_steps"]))
+    return replace(recipe, warmup_steps=int(plan["warmup_steps"]), decoder_steps=int(plan["decoder_steps"]))
 
 
 def _steps(recipe: RenderRecipe) -> tuple[int, int]:
-    return recipe.warmup_steps, recipe.joint_steps
+    return recipe.warmup_steps, recipe.decoder_steps
 
 
 class _Trained(nn.Module):
@@ -200,7 +204,7 @@ class PortraitTrainer:
         self.poses = torch.from_numpy(frames.pose)
         self.shoulders = torch.from_numpy(frames.shoulders)
         self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
-        self.patches = PatchSampler(frames, recipe.patch, recipe.patches, recipe.focus)
+        self.samplers: tuple[PatchSampler, ...] = ()
         self._grid = PixelGrid.of(self.model, "standard", SCALE * recipe.low)
         self.trained = _Trained(self.model)
         self.losses = PatchLosses(recipe, self.trained.critic)
@@ -232,7 +236,7 @@ class PortraitTrainer:
         model.decoder.config = replace(model.decoder.config, layers=1)
         model.config = replace(model.config, decoder=model.decoder.config, detail=model.detail.config)
 
-    # Warm-up: the field on rays
+    # The field, on rays
 
     def warm_up(self, folder: Path, report: Report | None) -> None:
         """Train the field (and codes) alone."""
@@ -250,9 +254,7 @@ class PortraitTrainer:
             eps=1e-15,
         )
         config = self._loop(recipe.warmup_steps, warmup=20, final_rate=0.2)
-        hooks = Hooks(
-            optimizer=optimizer, about={"stage": "portrait warm-up"}, progress=_named("field", report)
-        )
+        hooks = Hooks(optimizer=optimizer, about={"stage": "field"}, progress=_named("field", report))
         train(folder, self.model, self.warm_step, config, hooks)
 
     def warm_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
@@ -266,10 +268,6 @@ class PortraitTrainer:
             model.head.update_occupancy(codes.detach(), 1.0 if index < 64 else 0.25)
         origins, directions = self._rays(batch.frames, batch.pixels)
         owner = torch.arange(len(batch.frames)).repeat_interleave(batch.pixels.shape[1])
-        jitter = torch.rand(len(owner))
-        seen = model.head.render_rays(
-            origins, directions, owner, codes, warps, step=self.recipe.step, jitter=jitter
-        )
         # Well inside and outside of the head any colour may lie behind it: the field learns to be opaque,
         # and clear. On the outline the true background does, so that hair may be as thin as it is; where the
         # torso begins, only the mask knows.
@@ -277,25 +275,37 @@ class PortraitTrainer:
         outline = edge & ~batch.torso[:, None]
         behind = torch.where(outline, batch.plate, torch.rand(len(owner), 3))
         target = torch.where(outline, batch.rgb, batch.rgb * cover + (1 - cover) * behind)
-        shown = seen.channels[:, :3] + (1 - seen.opacity[:, None]) * behind
-        weight = 1.0 - 0.7 * (edge & ~outline).float()
-        colour = ((shown - target) ** 2 * weight).mean()
-        spread = seen.spread.mean()
-        haze = (seen.opacity * (1 - seen.opacity)).mean()
+        rays = RayBatch(
+            rays_o=origins,
+            rays_d=directions,
+            frames=owner,
+            target=target,
+            background=behind,
+            weight=1.0 - 0.7 * (edge & ~outline).float()[:, 0],
+            jitter=torch.rand(len(owner)),
+        )
+        found = ray_loss(model.head, rays, codes, warps, WEIGHTS, step=self.recipe.step)
         latents = (model.code.appearance[batch.frames] ** 2).mean()
-        loss = colour + 0.3 * spread + 2e-3 * haze + 1e-3 * latents
-        return {"loss": loss, "mse": colour, "spread": spread}
+        return {"loss": found.loss + 1e-3 * latents, "mse": found.colour, "spread": found.spread}
 
     # Between the two
 
     @torch.no_grad()
-    def prepare(self, n_frames: int = 64) -> None:
-        """Give torso and detail a start from the pictures, see ``render_start``."""
+    def prepare(self, kept: Path, n_frames: int = 64) -> None:
+        """Teach the torso, and start the detail from the pictures, once (``render_start``)."""
+        if kept.exists():
+            self.model.load_state_dict({k: torch.from_numpy(v) for k, v in load_arrays(kept).items()})
+            return
+        self._prepare(n_frames)
+        save_arrays(kept, {k: v.numpy() for k, v in self.model.state_dict().items()})
+
+    def _prepare(self, n_frames: int) -> None:
         model, frames = self.model, self.frames
         seen = torch.arange(frames.n_train)
         codes = self.codes(seen)
         with torch.enable_grad():
-            error = learn_torso(model, frames, codes)
+            error = learn_torso(model, frames, codes, self.recipe.torso_steps)
+        self.settle()
         log.info("torso alone: %.1f dB", -10 * np.log10(error))
         if not model.config.decoder.layers:
             return
@@ -326,108 +336,76 @@ class PortraitTrainer:
             warps = model.warp(self.offsets[part, -1])
             return looks(model, codes, warps, self.frames.pose[part], self.shoulders[part])[0]
 
-    # Joint training on patches
+    # Decoder and detail, on patches
 
-    def join(self, folder: Path, preview: Path, report: Report | None) -> None:
-        """Train everything on patches."""
-        from emogene.training.render_preview import scores, write_sheet
-
+    def decode(self, folder: Path, preview: Path, report: Report | None) -> None:
+        """Train decoder and detail on what the finished field and torso show."""
         recipe = self.losses.recipe = self.recipe
+
+        from emogene.training.render_preview import scores, write_sheet
 
         def show(place: Path) -> None:
             write_sheet(place / "sheet.jpg", self.portrait(), self.frames)
             write_sheet(preview, self.portrait(), self.frames)
             self.model.train()
 
-        # Two patches a step are noise to a hash table (31 -> 28 dB on unseen frames).
-        self.model.head.table.requires_grad_(False)
+        model = self.model
+        parts = (
+            (model.decoder, recipe.decoder_rate),
+            (model.detail, recipe.detail_rate),
+            (self.trained.critic, 0.5 * recipe.decoder_rate),
+        )
+        groups = [{"params": list(part.parameters()), "lr": rate} for part, rate in parts]
         hooks = Hooks(
-            optimizer=self._joint_optimizer(),
+            optimizer=torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True),
             validate=lambda: scores(self.portrait(), self.frames),
             preview=show,
             about={"stage": "portrait"},
             progress=_named("portrait", report),
         )
-        train(folder, self.trained, self.joint_step, self._loop(recipe.joint_steps), hooks)
+        drawn = folder / "drawn"
+        self.draw(drawn, report)
+        train(folder, self.trained, self.decoder_step, self._loop(recipe.decoder_steps), hooks)
+        # Two thirds of a gigabyte that one more training would draw again.
+        self.samplers = ()
+        shutil.rmtree(drawn)
 
-    def _joint_optimizer(self) -> torch.optim.Optimizer:
-        recipe, model = self.recipe, self.model
-        networks = [p for n, p in model.head.named_parameters() if n != "table"]
-        torso = [p for n, p in model.torso.named_parameters() if n != "plane"]
-        share = recipe.joint_share
-        groups = [
-            {"params": networks, "lr": share * recipe.network_rate},
-            {"params": list(model.code.parameters()), "lr": share * recipe.network_rate},
-            {"params": [model.torso.plane], "lr": share * recipe.field_rate},
-            {"params": torso, "lr": share * recipe.network_rate},
-            {"params": list(model.decoder.parameters()), "lr": recipe.decoder_rate},
-            {"params": [model.detail.texture], "lr": recipe.detail_rate},
-            {"params": list(self.trained.critic.parameters()), "lr": 0.5 * recipe.decoder_rate},
-        ]
-        return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+    def draw(self, folder: Path | None, report: Report | None = None, most: int = MOST) -> None:
+        """Draw the training frames at both grids, for ``decoder_step``."""
+        recipe, samplers = self.recipe, []
+        self.model.eval()
+        for quality, count in (("standard", most), ("draft", max(1, most // 8))):
+            chosen = np.unique(np.linspace(0, self.frames.n_train - 1, count).round().astype(np.int64))
+            done = _drawing(report) if quality == "standard" else None
+            drawn = draw_composites(self.model, chosen, self.look, quality, folder, done)
+            samplers.append(PatchSampler(self.frames, drawn, recipe.patch, recipe.patches, recipe.focus))
+        self.samplers = tuple(samplers)
+        self.model.train()
 
-    def joint_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
+    def decoder_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
         """All losses of a few decoded patches."""
-        recipe = self.recipe
-        draft = bool(rng.random() < recipe.draft_share)
-        patch = self.patches.draw(rng, draft)
-        codes = self.codes(patch.frames, rng)
-        if index % 16 == 0:
-            self.model.head.update_occupancy(codes.detach(), 0.5)
-        composite, extras = self._composite(patch, codes)
+        recipe, model = self.recipe, self.model
+        patch = self.samplers[int(rng.random() < recipe.draft_share)].draw(rng)
+        with torch.no_grad():
+            codes = self.codes(patch.frames, appearance=False)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
-        detail = self.model.detail(extras["place"], SCALE, coarse=draft)
-        picture, gains = self.model.decoder(composite, codes, float(draft))
-        decoded = add_detail(picture, gains, detail)
-        losses = self.losses.picture(decoded, patch, index, rng)
+        detail = model.detail(patch.place, SCALE, coarse=patch.draft)
+        composite = patch.composite.contiguous(memory_format=torch.channels_last)
+        picture, gains = model.decoder(composite, codes, float(patch.draft))
+        losses = self.losses.picture(add_detail(picture, gains, detail), patch, index, rng)
         if recipe.texture_weight:
             # How much fine structure there is must be settled by the detail alone: the decoder would make it
             # up as combs of two pixels.
             sharpened = add_detail(picture.detach(), gains, detail)
             losses["texture"] = recipe.texture_weight * self.losses.texture(sharpened, patch)
-        losses |= self.losses.layers(composite, extras, patch)
         total = sum(losses.values(), torch.zeros(()))
         return {"loss": total, **losses}
 
-    def _composite(self, patch: Patch, codes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Low-resolution composite [B, 18, h, w] of patches, and the layers' coverage."""
-        model, edge = self.model, self.recipe.patch
-        count = len(patch.frames)
-        origins, directions = self._rays(patch.frames, patch.pixels)
-        owner = torch.arange(count).repeat_interleave(edge * edge)
-        warps = model.warp(self.offsets[patch.frames, -1])
-        # No jitter: the decoder must see what it will see when rendering, not noise it would blur away.
-        seen = model.head.render_rays(origins, directions, owner, codes, warps, step=self.recipe.step)
-        head = seen.channels.view(count, edge, edge, -1).permute(0, 3, 1, 2)
-        opacity = seen.opacity.view(count, 1, edge, edge)
-        with torch.no_grad():
-            shape = (count, edge, edge)
-            place = surface_place(
-                origins.view(*shape, 3),
-                directions.view(*shape, 3),
-                seen.opacity.view(shape),
-                seen.depth.view(shape),
-                warps,
-            )
-        features = model.pose_features(self.poses[patch.frames])
-        torso, alpha = model.torso(features, codes, self.shoulders[patch.frames], patch.xy)
-        extras = {
-            "place": place,
-            "opacity": opacity,
-            "alpha": alpha,
-            "spread": seen.spread.mean(),
-            "latent": (model.code.appearance[patch.frames] ** 2).mean(),
-        }
-        return layered(head, opacity, torso, alpha), extras
-
     # Shared parts
 
-    def codes(self, frames: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """Codes [B, 32] of training frames, some with the mean appearance."""
-        own = self.model.code.appearance[frames]
-        if rng is not None:
-            keep = torch.from_numpy(rng.random(len(frames)) >= self.recipe.latent_drop).float()[:, None]
-            own = own * keep + self.model.code.mean_appearance().detach() * (1 - keep)
+    def codes(self, frames: Tensor, *, appearance: bool = True) -> Tensor:
+        """Codes [B, 32] of training frames, with their own appearance or, as after training, the mean one."""
+        own = self.model.code.appearance[frames] if appearance else None
         assert self.offsets.shape[1] == WINDOW
         codes: Tensor = self.model.code(self.offsets[frames], self.eyes[frames], own)
         return codes
@@ -442,11 +420,12 @@ class PortraitTrainer:
         return torch.cat(origins), torch.cat(directions)
 
     def seconds_per_step(self) -> tuple[float, float]:
-        """Time of a warm-up and of a joint step on this machine, without changing the model."""
+        """Time of a step of the field and of the decoder on this machine, without changing the model."""
+        self.draw(None, most=8)
         state = torch.get_rng_state()
         cells = {k: v.clone() for k, v in self.model.head.occupancy.state_dict().items()}
         took = []
-        for step, first in ((self.warm_step, 1), (self.joint_step, 1)):
+        for step, first in ((self.warm_step, 1), (self.decoder_step, 1)):
             times = []
             # The first call compiles and fetches; a busy moment of the machine must not decide either.
             for trial in range(7):
@@ -456,6 +435,7 @@ class PortraitTrainer:
                 loss.backward()  # type: ignore[no-untyped-call]
                 times.append(time.perf_counter() - start)
             took.append(SETTLED * min(times))
+        self.samplers = ()
         self.trained.zero_grad(set_to_none=True)
         self.model.head.occupancy.load_state_dict(cells)
         torch.set_rng_state(state)
@@ -472,6 +452,10 @@ class PortraitTrainer:
             checkpoint_every=recipe.checkpoint_every,
             validate_every=recipe.preview_every,
         )
+
+
+def _drawing(report: Report | None) -> Callable[[int, int], None] | None:
+    return None if report is None else lambda done, total: report("drawing", done, total, 0.0)
 
 
 def _named(stage: str, report: Report | None) -> Callable[[int, int, float], None] | None:

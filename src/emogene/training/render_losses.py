@@ -1,4 +1,4 @@
-"""What a decoded patch is judged by: colour and edges at half size, fine structure by amount, layers."""
+"""What a decoded patch is judged by: colour and edges at half size, fine structure by its amount."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from emogene.errors import AssetError
 from emogene.evaluate.nets.efficientnet import EfficientNetLite0
 from emogene.render.losses import (
     PatchCritic,
-    alpha_error,
     charbonnier,
     critic_loss,
     gradients,
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class PatchLosses:
-    """The losses of the joint stage, weighted by a recipe."""
+    """The losses of the decoder, weighted by a recipe."""
 
     def __init__(self, recipe: RenderRecipe, critic: PatchCritic) -> None:
         self.recipe, self.critic = recipe, critic
@@ -58,7 +57,7 @@ class PatchLosses:
         if self.perceptual is not None and index % recipe.perceptual_every == 0:
             weight = recipe.perceptual_weight * recipe.perceptual_every
             losses["perceptual"] = weight * self.perceptual(shown, target)
-        if index >= recipe.critic_start * recipe.joint_steps:
+        if index >= recipe.critic_start * recipe.decoder_steps:
             losses |= self._adversarial(shown, target)
         return losses
 
@@ -82,21 +81,6 @@ class PatchLosses:
             "critic": critic_loss(real, fake),
             "fool": weight * -fooled.mean(),
             "match": weight * matched,
-        }
-
-    def layers(self, composite: Tensor, extras: dict[str, Tensor], patch: Patch) -> dict[str, Tensor]:
-        """Low-resolution colour and the masks' say on which layer is seen."""
-        low_cover = patch.low_cover
-        visible = low_cover.sum(1, keepdim=True)
-        shown = composite[:, :3] + (1 - composite[:, -2:].sum(1, keepdim=True)) * patch.low_plate
-        # Behind the head the torso may be anything; elsewhere the mask knows it.
-        known = (low_cover[:, :1] < 0.02).float()
-        return {
-            "low": 0.5 * charbonnier(shown, patch.low_rgb, (visible > 0).float()),
-            "head_mask": 0.03 * alpha_error(extras["opacity"], low_cover[:, :1]),
-            "torso_mask": 0.03 * alpha_error(extras["alpha"], low_cover[:, 1:], known),
-            "spread": 3.0 * extras["spread"],
-            "latent": 1e-3 * extras["latent"],
         }
 
 

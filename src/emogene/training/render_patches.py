@@ -1,4 +1,4 @@
-"""What the renderer is trained on: scattered rays for the warm-up, square patches for the joint stage."""
+"""What the renderer is trained on: scattered rays for the field, square patches for the decoder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emogene.geometry.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
+from emogene.training.render_composites import Composites
 from emogene.training.render_frames import Frames, block_mean
 from emogene.types import FloatArray
 
@@ -98,67 +99,64 @@ def _around(points: FloatArray, count: int, factor: float, rng: np.random.Genera
 class Patch:
     """B patches of e x e low-resolution pixels.
 
-    frames: [B]. pixels: [B, e e, 2] ray positions in px. xy: [B, 2e, 2e, 2] torso samples in [-1, 1].
+    frames: [B]. composite: [B, 18, e, e] of field and torso. place: [B, 2, e, e] on the detail texture.
     rgb, plate: [B, 3, 4e, 4e] the frame and the background alone. cover: [B, 1, 4e, 4e] the person's soft
-    mask. person: [B, 1, 4e, 4e] 1 in and near the person. low_rgb, low_plate: [B, 3, e, e].
-    low_cover: [B, 2, e, e] shares of head and torso.
+    mask. person: [B, 1, 4e, 4e] 1 in and near the person. draft: whether the low pixels are the draft's.
     """
 
     frames: Tensor
-    pixels: FloatArray
-    xy: Tensor
+    composite: Tensor
+    place: Tensor
     rgb: Tensor
     plate: Tensor
     cover: Tensor
     person: Tensor
-    low_rgb: Tensor
-    low_plate: Tensor
-    low_cover: Tensor
+    draft: bool
 
 
 class PatchSampler:
-    """Random patches, at any pixel offset, centred on mouth, eyes, head or torso by given shares."""
+    """Random patches, centred on mouth, eyes, head or torso by given shares."""
 
     def __init__(
-        self, frames: Frames, edge: int, count: int, focus: tuple[float, float, float, float]
+        self,
+        frames: Frames,
+        composites: Composites,
+        edge: int,
+        count: int,
+        focus: tuple[float, float, float, float],
     ) -> None:
-        self._frames, self._edge, self._count = frames, edge, count
+        self._frames, self._composites = frames, composites
+        self._edge, self._count = min(edge, composites.grid.width), count
         self._focus = np.array(focus) / sum(focus)
+        chances = frames.chances[composites.frames]
+        self._chances = chances / chances.sum()
 
-    def draw(self, rng: np.random.Generator, draft: bool) -> Patch:
-        """A batch; ``draft``: of the grid with half as many pixels, so patches cover twice the width."""
+    def draw(self, rng: np.random.Generator) -> Patch:
+        """A batch."""
         size = self._frames.rgb.shape[1]
-        block = 2 * SCALE if draft else SCALE
-        span = min(block * self._edge, size)
-        chosen = self._frames.draw(rng, self._count)
-        corners = np.stack([self._corner(int(frame), span, size, rng) for frame in chosen])
+        block = size // self._composites.grid.width
+        span, half = block * self._edge, block // SCALE
+        rows = rng.choice(len(self._chances), self._count, p=self._chances)
+        chosen = self._composites.frames[rows]
+        cells = np.stack([self._corner(int(frame), span, size, rng) // block for frame in chosen])
+        composite, place = self._composites.cut(rows, cells, self._edge)
+        corners = cells * block
         places = list(zip(chosen.tolist(), corners, strict=True))
         rgb = _stack([_cut(self._frames.rgb[frame], corner, span) for frame, corner in places])
         labels = _stack([_cut(self._frames.labels[frame], corner, span) for frame, corner in places])
         plate = _stack([_cut(self._frames.background, corner, span) for corner in corners])
-        parts = torch.stack([labels == 1, labels == 2], 1).float()
-        person = parts.sum(1, keepdim=True)
+        person = (labels > 0)[:, None].float()
         rgb, plate = (image.permute(0, 3, 1, 2).float() / 255 for image in (rgb, plate))
-        half = block // SCALE
         soft = F.avg_pool2d(F.pad(person, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        centre = (np.arange(self._edge) + 0.5) * block
-        fine = (torch.arange(2 * self._edge) + 0.5) * (block / 2)
-        start = torch.from_numpy(corners).float()
-        x, y = (start[:, axis, None] + fine for axis in (0, 1))
-        shape = (self._count, len(fine), len(fine))
-        xy = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
-        grid = np.stack(np.meshgrid(centre, centre, indexing="xy"), -1).reshape(-1, 2)
         return Patch(
             frames=torch.from_numpy(chosen),
-            pixels=(corners[:, None] + grid).astype(np.float32),
-            xy=xy * (2 / size) - 1,
+            composite=composite,
+            place=place,
             rgb=F.avg_pool2d(rgb, half),
             plate=F.avg_pool2d(plate, half),
             cover=F.avg_pool2d(soft, half),
             person=_near(person, half),
-            low_rgb=F.avg_pool2d(rgb, block),
-            low_plate=F.avg_pool2d(plate, block),
-            low_cover=F.avg_pool2d(parts, block),
+            draft=half > 1,
         )
 
     def _corner(self, frame: int, span: int, size: int, rng: np.random.Generator) -> Cells:

@@ -21,9 +21,10 @@ class RenderRecipe:
     warmup_steps: int = 1500
     warmup_rays: int = 8192
     warmup_frames: int = 32
-    joint_steps: int = 6000
-    patch: int = 32
-    patches: int = 2
+    torso_steps: int = 600
+    decoder_steps: int = 6000
+    patch: int = 40
+    patches: int = 4
     """Patches per step, each of its own frame."""
     focus: tuple[float, float, float, float] = (0.36, 0.16, 0.33, 0.15)
     """Share of patches on mouth, eyes, head, torso."""
@@ -38,17 +39,12 @@ class RenderRecipe:
     """Steps between uses of the perceptual loss, which costs as much as the field."""
     critic_weight: float = 0.02
     critic_start: float = 1.0
-    """Share of the joint steps after which the critic takes part; 1: never. It sharpens (mouth from .13 to
-    .8 of the real frames) but in a short training it combs teeth and lids with stripes."""
+    """Share of the decoder's steps after which the critic takes part; 1: never. It sharpens (mouth from
+    .13 to .8 of the real frames) but in a short training it combs teeth and lids with stripes."""
     field_rate: float = 1e-2
     network_rate: float = 2e-3
     decoder_rate: float = 1e-3
     detail_rate: float = 3e-4
-    joint_share: float = 0.1
-    """Rates of networks and torso in the joint stage, relative to learning alone: its steps see two
-    patches, and at full rate their noise undoes what whole batches taught (31 -> 28 dB)."""
-    latent_drop: float = 0.5
-    """Share of patches rendered with mean latents, as they are after training."""
     most_lip_gain: float = 1.5
     """Cap of the gain that makes lips open as far as in the video (``render_lips``); 1: leave them."""
     head: FieldConfig = field(default_factory=FieldConfig)
@@ -67,7 +63,8 @@ def tiny() -> RenderRecipe:
         warmup_steps=60,
         warmup_rays=512,
         warmup_frames=4,
-        joint_steps=60,
+        torso_steps=60,
+        decoder_steps=60,
         patch=16,
         patches=1,
         step=1 / 32,
@@ -91,7 +88,7 @@ def high() -> RenderRecipe:
     """About two hours on two cores."""
     return RenderRecipe(
         warmup_steps=4000,
-        joint_steps=40_000,
+        decoder_steps=40_000,
         max_frames=4500,
         critic_start=0.4,
     )
@@ -103,7 +100,7 @@ def paper() -> RenderRecipe:
         max_frames=13_000,
         warmup_steps=200_000,
         warmup_rays=65_536,
-        joint_steps=200_000,
+        decoder_steps=200_000,
         patch=64,
         patches=1,
         step=1 / 128,

@@ -6,8 +6,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial import Delaunay, cKDTree
 from torch import Tensor
 
+from emogene.geometry.landmarks import MOUTH
 from emogene.io.clip import MASK_HEAD
 from emogene.render.rays import HeadBox
 from emogene.training.render_frames import Frames, project
@@ -16,9 +19,19 @@ from emogene.types import FloatArray
 FRONT = 0.8
 """Canonical z of the box's front face: well before the nose tip."""
 SHELL = (1.0, 0.4)
-"""How far behind and before the smooth face surface density may lie: hair of a turned head, nose, chin."""
+"""How far behind and before the head's smooth front density may lie: hair of a turned head, nose, chin."""
 SIDE = -0.8
-"""The surface's deepest place: hair behind the temples."""
+"""The front's deepest place: hair behind the temples."""
+SKIN = (0.15, 0.06)
+"""How far behind and before the face itself density may lie. Fields settle at the front of what they may
+fill: with .4 of air before the face the eyes lay .3 before the lids, right from the front, but whatever was
+laid on them slid by 2.4 px as the head nodded (1.4 px with .06, jaw and brows .4 for 1.5)."""
+CAVITY = (0.35, 0.12)
+"""The same about the mouth: teeth and tongue, and lips that are pushed forward."""
+LEEWAY = 2.0
+"""Growth of these with the distance from the landmarks, beyond which nothing is known of the surface."""
+BULGE = 0.28
+"""How far cheeks stand before the straight line from jaw to nose, of its depth (two tracked meshes: .28)."""
 PLANE = -0.45
 """Depth at which the silhouette is taken to lie: about the ears and temples."""
 
@@ -83,7 +96,8 @@ def visual_hull(frames: Frames, box: HeadBox, resolution: int, n_probe: int = 48
         column, row = np.clip(pixel, 0, low - 1).astype(np.int64).T
         # What leaves the picture is unknown, not empty.
         seen += ~inside | wide[row, column]
-    kept = (seen >= 0.85 * len(probes)) & _shell(points, frames.landmarks[: frames.n_train].mean(0))
+    face = frames.landmarks[: frames.n_train].mean(0)
+    kept = (seen >= 0.85 * len(probes)) & _shell(points, face) & _at_skin(points, face)
     return torch.from_numpy(kept.reshape(resolution, resolution, resolution))
 
 
@@ -101,6 +115,33 @@ def _shell(points: FloatArray, face: FloatArray) -> NDArray[np.bool_]:
     # Beyond the jaw and the brow the parabola falls faster than heads do.
     front = np.clip(front, SIDE, None)
     return np.asarray((pz > front - SHELL[0]) & (pz < front + SHELL[1]), bool)
+
+
+def _at_skin(points: FloatArray, face: FloatArray) -> NDArray[np.bool_]:
+    """Which points [P, 3] lie near the skin that a thin plate through landmarks [68, 3] makes, or beside it.
+
+    The plate is within -.15 and .1 of tracked meshes.
+    """
+    known = np.concatenate([face, _cheeks(face)])
+    columns, back = np.unique(points[:, :2], axis=0, return_inverse=True)
+    skin = RBFInterpolator(known[:, :2], known[:, 2], kernel="thin_plate_spline", smoothing=1e-2)(columns)
+    flat = face[:, :2]
+    beyond = np.where(Delaunay(flat).find_simplex(columns) >= 0, 0.0, cKDTree(flat).query(columns)[0])
+    lips = flat[MOUTH]
+    away = (columns - lips.mean(0)) / np.maximum(np.ptp(lips, axis=0), 1e-3)
+    near = np.where((np.abs(away).max(1) < 0.7)[:, None], CAVITY, SKIN) + LEEWAY * beyond[:, None]
+    behind, before = near[back.ravel()].T
+    height = points[:, 2] - skin[back.ravel()]
+    return np.asarray((height > -behind) & (height < before), bool)
+
+
+def _cheeks(face: FloatArray) -> FloatArray:
+    """Points [8, 3] where no landmark is: half-way from the jaw to the wings of the nose."""
+    wings = face[[31] * 4 + [35] * 4]
+    jaw = face[[1, 2, 3, 4, 15, 14, 13, 12]]
+    middle = (wings + jaw) / 2
+    middle[:, 2] += BULGE * (wings - jaw)[:, 2]
+    return np.asarray(middle, np.float32)
 
 
 def _spread(count: int, n: int) -> np.ndarray:

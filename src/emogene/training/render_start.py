@@ -1,7 +1,6 @@
-"""What the joint training starts from: a torso learned alone, and detail taken from the pictures themselves.
+"""What the decoder's training starts from: a torso learned alone, and detail taken from the pictures.
 
-Left to start from nothing, the torso costs the face its first thousand steps (both lie in the same patches),
-and the decoder learns to turn detail off before there is any.
+Left to start from nothing, the decoder learns to turn detail off before there is any.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from emogene.render.losses import alpha_error
 from emogene.render.model import PortraitModel
 from emogene.training.render_frames import Frames, block_mean
 
-TORSO_STEPS = 300
 TORSO_FRAMES = 4
 """Whole small pictures per step."""
 OUTLINE = 5
@@ -27,7 +25,7 @@ SOLID = 0.9
 """Opacity from which a pixel of the head may give its detail."""
 
 
-def learn_torso(model: PortraitModel, frames: Frames, codes: Tensor, steps: int = TORSO_STEPS) -> float:
+def learn_torso(model: PortraitModel, frames: Frames, codes: Tensor, steps: int) -> float:
     """Train the torso alone on whole small pictures; the head covers what it covers.
 
     Args:
