@@ -62,10 +62,19 @@ static void encode_chunk(const Field& field, const float* x, const float* y, con
     for (int i = 0; i < count; i += L) {
       const Corners corners(level, load<vf>(x + i), load<vf>(y + i), load<vf>(z + i));
       vf a{}, b{};
-      for (int k = 0; k < 8; k++) {
-        const vu pair = gather(table, corners.row[k]);
-        a += bits_to_float(pair << 16) * corners.weight[k];
-        b += bits_to_float(pair & 0xffff0000u) * corners.weight[k];
+      const auto add = [&](vu pair, vf weight) {
+        a += bits_to_float(pair << 16) * weight;
+        b += bits_to_float(pair & 0xffff0000u) * weight;
+      };
+      if (level.dense) {
+        for (int k = 0; k < 8; k += 2) {
+          vu low, high;
+          gather_pairs(table, corners.row[k], low, high);
+          add(low, corners.weight[k]);
+          add(high, corners.weight[k + 1]);
+        }
+      } else {
+        for (int k = 0; k < 8; k++) add(gather(table, corners.row[k]), corners.weight[k]);
       }
       Feature* at = out + (i / kBlock) * block + 2 * l * kBlock + i % kBlock;
       keep_feature(at, a);

@@ -41,6 +41,20 @@ static inline vu gather(const uint32_t* base, vi index) {
   return v;
 #endif
 }
+// Two neighbours each: base[index] and base[index + 1].
+static inline void gather_pairs(const uint32_t* base, vi index, vu& first, vu& second) {
+#if EG_LANES == 16
+  const __m512i low = _mm512_i32gather_epi64(_mm512_castsi512_si256((__m512i)index), base, 4);
+  const __m512i high = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64((__m512i)index, 1), base, 4);
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  first = (vu)_mm512_permutex2var_epi32(low, even, high);
+  second = (vu)_mm512_permutex2var_epi32(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high);
+#else
+  first = gather(base, index);
+  second = gather(base, index + 1);
+#endif
+}
+
 static inline vf gather(const float* base, vi index) { return (vf)gather((const uint32_t*)base, index); }
 
 // Bit j is set when lane j of a comparison holds.
