@@ -71,6 +71,38 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         MetricWeights(tmp_path / "none")
 
 
+@needs_tracker
+@pytest.mark.parametrize("size", [(16, 16), (1280, 64)])
+def test_one_tiny_or_very_wide_picture_is_measured(
+    tmp_path: Path, offline: None, size: tuple[int, int]
+) -> None:
+    real, made = write(tmp_path / "real.mp4", (64, 64), 4), write(tmp_path / "made.mp4", size, 1, level=6)
+    write_wav(tmp_path / "a.wav", Audio(np.ones(16_000, np.float32) / 9))
+    report = evaluate_video(made, reference=real, audio=tmp_path / "a.wav")
+    assert report.aligned["compared_frames"] == 1 and report.aligned["frames_cut_off"] == 3
+    assert report.metrics["av_length_difference_s"] == pytest.approx(0.04 - 1)
+    assert 5 < report.metrics["psnr"] < 60 and "no face" in report.missing["sync"]
+    assert not any(np.isnan(value) for value in report.metrics.values())
+
+
+@needs_tracker
+def test_sound_that_cannot_be_read_costs_only_its_own_metrics(tmp_path: Path, offline: None) -> None:
+    made = write(tmp_path / "made.mp4", (64, 64), 3)
+    (tmp_path / "a.wav").write_text("not sound")
+    report = evaluate_video(made, audio=tmp_path / "a.wav")
+    assert "not a sound" in report.missing["sound"] and "flicker" in report.metrics
+
+
+@needs_tracker
+@pytest.mark.parametrize("kept", [0, 40, 400])
+def test_a_file_cut_short_is_refused_in_one_sentence(tmp_path: Path, kept: int) -> None:
+    made = write(tmp_path / "made.mp4", (64, 64), 3)
+    made.write_bytes(made.read_bytes()[:kept])
+    with pytest.raises(MediaError, match="made") as refused:
+        evaluate_video(made)
+    assert "\n" not in str(refused.value)
+
+
 def face(count: int) -> SteadyFace:
     landmarks = np.random.default_rng(0).normal(0, 0.01, (count, 68, 3)).astype(np.float32)
     one = np.ones(count, np.float32)

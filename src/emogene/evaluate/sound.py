@@ -50,6 +50,12 @@ def sound_pieces(path: Path) -> Iterator[Audio]:
         yield Audio(waiting)
 
 
+def length_difference(sound: Path, n_frames: int) -> dict[str, float]:
+    """By how many seconds ``n_frames`` of video outlast the sound."""
+    n_samples = sum(len(piece.samples) for piece in sound_pieces(sound))
+    return {"av_length_difference_s": (n_frames * SAMPLES_PER_FRAME - n_samples) / SAMPLES_PER_FRAME / FPS}
+
+
 def sync_metrics(sound: Path, face: SteadyFace) -> dict[str, float]:
     """Length difference in seconds, and our expert's confidence, distance and offset in frames.
 

@@ -19,6 +19,7 @@ import platform
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -275,13 +276,19 @@ def _spread(items: list[Item], work: Callable[[Item], Result], workers: int) -> 
         return list(pool.map(work, items))
 
 
+@cache
+def _nets(weights: Path | None) -> Nets:
+    """One set of loaded nets per process."""
+    return Nets(MetricWeights(weights))
+
+
 def _observe(job: tuple[Path, Path, Path | None]) -> None:
     import torch
 
     video, kept, weights = job
     torch.set_num_threads(1)
     try:
-        observe(video, Nets(MetricWeights(weights))).save(kept)
+        observe(video, _nets(weights)).save(kept)
     except UserError as error:
         write_json(kept.with_suffix(".json"), {"error": str(error)})
 
@@ -309,8 +316,7 @@ def _measure(job: tuple[_Job, Path, str, str | None, Path | None]) -> dict[str, 
         else:
             real = Seen(order.reference, Observation.load(cache / f"{real_name}.safetensors"))
     try:
-        nets = Nets(MetricWeights(weights))
-        report = measure(seen, real, nets, audio=order.audio, emotion=meaning.emotion)
+        report = measure(seen, real, _nets(weights), audio=order.audio, emotion=meaning.emotion)
         report.missing |= trouble
         content = report.plain()
     except UserError as error:

@@ -23,7 +23,7 @@ from emogene.evaluate.face import SteadyFace, steady_face
 from emogene.evaluate.landmarks import blinks, lip_leak, pose_smoothness
 from emogene.evaluate.nets.weights import PUBLISHED, MetricWeights
 from emogene.evaluate.observe import Nets, Observation, observe
-from emogene.evaluate.sound import lse_metrics, sync_metrics
+from emogene.evaluate.sound import length_difference, lse_metrics, sync_metrics
 from emogene.io.video import probe_video
 from emogene.types import EMOTIONS, FPS, FloatArray
 
@@ -105,8 +105,7 @@ def measure(
         _expression(report, video.observation, emotion)
     if reference is not None:
         _against(report, video, reference, nets, face)
-    if face is not None:
-        _sound(report, video, audio or video.path, face, nets)
+    _sound(report, video, audio or video.path, face, nets)
     for kind, name in NAMED.items():
         needs_reference = kind != "lse"
         wanted = reference is not None or not needs_reference
@@ -186,7 +185,7 @@ def _against(report: VideoReport, video: Seen, reference: Seen, nets: Nets, face
         report.metrics |= EQUAL_PICTURES
     else:
         report.metrics |= compare_pictures(video.path, reference.path, theirs, count, nets, report.missing)
-    report.metrics |= frechet_metrics(ours, theirs)
+    _frechet(report, ours, theirs)
     report.metrics["flicker_excess"] = ours.flicker - theirs.flicker
     for name, reason in theirs.missing.items():
         report.missing.setdefault(name if name != "faces" else "faces of the reference", reason)
@@ -194,7 +193,19 @@ def _against(report: VideoReport, video: Seen, reference: Seen, nets: Nets, face
         _attempt(report, "landmarks", lambda: compare_faces(ours, theirs, count, face))
 
 
-def _sound(report: VideoReport, video: Seen, sound: Path, face: SteadyFace, nets: Nets) -> None:
+def _frechet(report: VideoReport, ours: Observation, theirs: Observation) -> None:
+    for name, value in frechet_metrics(ours, theirs).items():
+        if math.isnan(value):
+            report.missing[name] = "fewer than two pictures (or windows) to compare"
+        else:
+            report.metrics[name] = value
+
+
+def _sound(report: VideoReport, video: Seen, sound: Path, face: SteadyFace | None, nets: Nets) -> None:
+    if face is None:
+        _attempt(report, "sound", lambda: length_difference(sound, len(video.observation.track)))
+        report.missing["sync"] = "there is no face whose lips could be judged"
+        return
     _attempt(report, "sync", lambda: sync_metrics(sound, face))
     if "sync" not in report.missing and "sync_confidence" not in report.metrics:
         report.missing["sync"] = f"the sound is silent or shorter than 40 frames ({40 / FPS:.1f} s)"
