@@ -114,7 +114,8 @@ def _cell(value: Interval | float | None, kind: str = "system") -> str:
         return "-"
     if math.isinf(mean):
         return "inf"
-    digits = 3 if abs(mean) < 10 else 2 if abs(mean) < 100 else 1
+    size = abs(mean)
+    digits = 5 if 0 < size < 0.01 else 3 if size < 10 else 2 if size < 100 else 1
     if isinstance(value, Interval) and value.n > 1:
         clear = kind == "difference" and (value.low > 0 or value.high < 0)
         return f"{mean:.{digits}f}{'*' if clear else ''} [{value.low:.{digits}f}, {value.high:.{digits}f}]"

@@ -19,7 +19,7 @@ from emogene.evaluate.statistics import Interval, bootstrap_mean, paired_differe
 from emogene.types import EMOTIONS, N_EMOTIONS
 
 TRUTH = "ground truth"
-CHANCE = "chance: another moment of the real video"
+CHANCE = "chance: another moment"
 SILENCE = "silence"
 """What the names of clips without speech begin with."""
 Speeds = dict[str, list[dict[str, float]]]
