@@ -17,7 +17,7 @@ LEVEL_DOSE = {1: 0.4, 2: 0.7, 3: 1.0}
 _RECIPES = {
     "neutral": {},
     "happy": {
-        "mouthSmile": 1.0, "cheekSquint": 0.70, "eyeSquint": 0.25, "mouthUpperUp": 0.15, "browOuterUp": 0.25,
+        "mouthSmile": 1.0, "cheekSquint": 0.70, "eyeSquint": 0.18, "mouthUpperUp": 0.35, "browOuterUp": 0.35,
         "browInnerUp": 0.10, "mouthDimple": 0.15,
     },
     "angry": {
@@ -45,7 +45,8 @@ _RECIPES = {
     },
     "surprise": {
         # Who speaks cannot drop the jaw: 0.22 would make the lips race to every closure, and miss many.
-        "browInnerUp": 0.85, "browOuterUp": 0.95, "eyeWide": 0.9, "jawOpen": 0.11, "mouthFunnel": 0.10,
+        "browInnerUp": 1.0, "browOuterUp": 1.0, "eyeWide": 1.0, "jawOpen": 0.11, "mouthFunnel": 0.20,
+        "mouthLowerDown": 0.15,
     },
 }  # fmt: skip
 
