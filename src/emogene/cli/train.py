@@ -30,7 +30,7 @@ def motion(
     voices: Path | None = None,
     start: Path | None = None,
     steps: int = 0,
-    versions: int = 2,
+    versions: int = 4,
     seed: int = 0,
     minutes: float = 0.0,
     without: list[Literal["flow", "sync"]] | None = None,
@@ -47,7 +47,7 @@ def motion(
         voices: Folder of recordings of many speakers, sound alone: training hears the clips in their voices.
         start: Folder of a motion model to go on from, instead of from nothing.
         steps: Optimizer steps; 0: the recipe's.
-        versions: Times each clip is used with different sound.
+        versions: Times each clip is used with other pauses; from the fourth on also with other sound.
         seed: Of everything random.
         minutes: Stop after so long; 0: no limit.
         without: For an ablation: leave out the flow prior, or the sync expert.
@@ -110,7 +110,7 @@ def sync(
     features: str = "whisper",
     hold_out: list[str] | None = None,
     steps: int = 0,
-    versions: int = 2,
+    versions: int = 4,
     seed: int = 0,
     minutes: float = 0.0,
 ) -> None:
@@ -123,7 +123,7 @@ def sync(
         features: Speech features to train on.
         hold_out: Speakers to keep for the final table.
         steps: Optimizer steps; 0: the recipe's.
-        versions: Times each clip is used with different sound.
+        versions: Times each clip is used with other pauses; from the fourth on also with other sound.
         seed: Of everything random.
         minutes: Stop after so long; 0: no limit.
     """

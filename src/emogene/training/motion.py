@@ -48,7 +48,7 @@ class MotionTraining:
     """Frames per window, a multiple of the latents' stride."""
     velocity: float = 1.0
     """Paper: 3 on 204 standardised numbers; velocities here are per frame of 40 ms."""
-    kl: float = 0.05
+    kl: float = 0.08
     """Paper 0.4, on losses standardised differently."""
     regression: float = 1.0
     """The same errors on the decode at temperature 0; the paper has none (0)."""
@@ -72,7 +72,7 @@ def training_recipe(name: str) -> tuple[MotionTraining, LoopConfig]:
         return losses, loop
     if name == "tiny":
         return MotionTraining(batch=4, frames=32), LoopConfig(steps=20, log_every=5, warmup=2)
-    return MotionTraining(), LoopConfig(steps=3000, learning_rate=2e-3, warmup=100, validate_every=1000)
+    return MotionTraining(), LoopConfig(steps=900, learning_rate=2e-3, warmup=100, validate_every=450)
 
 
 def train_motion(
