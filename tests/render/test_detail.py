@@ -62,6 +62,50 @@ def test_the_warp_moves_the_place():
     assert float(moved[0, 1].abs().max()) < 1e-5
 
 
+def eyed_detail() -> Detail:
+    """Random pictures, with boxes for two eyes and a mouth."""
+    boxes = ((6, 10, 16, 10), (34, 10, 16, 10), (14, 34, 30, 20))
+    detail = Detail(DetailConfig(texels=60, layers=1, boxes=boxes, opening=(0.1, 0.3)))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for part in detail.parameters():
+            part.copy_(0.2 * torch.randn_like(part).bfloat16().float())
+    return detail
+
+
+def test_lids_and_lips_say_which_picture_is_seen():
+    detail, neutral = eyed_detail(), torch.zeros(68, 3)
+    offsets, eyes = torch.zeros(3, 68, 3), torch.tensor([[1.0, 0.1, 0, 0], [0.525, 1.2, 0, 0], [1, 1, 0, 0]])
+    offsets[2, [61, 62, 63], 1] = 0.5
+    amounts = detail.amounts(offsets, neutral, eyes)
+    assert torch.allclose(amounts, torch.tensor([[1.0, 0, 0], [0, 0.5, 0], [0, 0, 1]]), atol=1e-6)
+    (x, y, width, height) = detail.config.boxes[0]
+    change = (detail.mixed(amounts) - detail.texture).detach()
+    assert torch.allclose(change[0, :, y : y + height, x : x + width], detail.other[0])
+    elsewhere = change[0].abs().sum() - detail.other[0].detach().abs().sum()
+    assert abs(float(elsewhere)) < 1e-3
+
+
+def test_kernel_mixes_pictures_like_torch(isa):
+    detail, (height, width) = eyed_detail(), (12, 16)
+    decoder = Decoder(DecoderConfig(width=16, depth=0, layers=1)).eval()
+    origin, rays_d, head = looking_at_the_cube(height, width)
+    warp, composite, code = torch.zeros(4, 4, 4, 3), torch.rand(18, height, width), torch.randn(32)
+    composite[16] = head.opacity
+    native = NativeDetail(detail)
+    with torch.inference_mode():
+        picture, gains = decoder(composite[None], code[None])
+        decoded = NativeDecoder(decoder).decode(composite, code)
+        place = surface_place(
+            origin.expand(1, height, width, 3), rays_d[None], head.opacity[None], head.depth[None], warp[None]
+        )
+        # Mixed there and back: what one frame left must not stay in the next.
+        for amounts in ([0.0, 0.0, 0.0], [1.0, 0.3, 0.6], [0.0, 1.0, 0.0]):
+            wanted = add_detail(picture, gains, detail(place, SCALE, torch.tensor([amounts])))[0]
+            result = native.enlarge(decoded, head, origin, rays_d, warp, torch.tensor(amounts)).planes()
+            assert float((result - wanted).abs().max()) < 0.01
+
+
 def test_no_gain_shows_no_detail():
     detail, place = make_detail(), torch.rand(1, 2, 5, 6) * 2 - 1
     picture = torch.rand(1, 4, 10, 12)

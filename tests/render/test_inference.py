@@ -44,8 +44,7 @@ def make_model(head: FieldConfig | None = None) -> PortraitModel:
 def make_looks(model: PortraitModel, count: int) -> list[Look]:
     offsets, eyes, poses = toy_motion(count)
     with torch.inference_mode():
-        codes = model.code(windows(torch.from_numpy(offsets)), torch.from_numpy(eyes))
-        return looks(model, codes, model.warp(torch.from_numpy(offsets)), poses)
+        return looks(model, windows(torch.from_numpy(offsets)), torch.from_numpy(eyes), poses)
 
 
 @pytest.mark.parametrize("kind", ["rgb", "rgba", "planes"])

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from emogene.io.clip import MASK_HEAD
 from emogene.render.detail import Detail, DetailConfig
-from emogene.training.render_start import DetailAverage, flow, moved, solid_head
+from emogene.training.render_start import DetailAverage, flow, moved, solid_head, write_detail
 
 
 def picture(size: int = 96) -> torch.Tensor:
@@ -36,7 +36,7 @@ def test_average_lays_out_what_is_missed() -> None:
     missed = (x.float() / size - 0.5).expand(3, size, size)
     solid = y < size // 2
     average.add(missed, place, solid)
-    average.write(detail)
+    write_detail(detail, average, [])
     texture = detail.texture.detach()[0]
     across = (torch.arange(48) + 0.5) / 48 - 0.5
     assert torch.allclose(texture[:, 5, 2:-2], across[2:-2].expand(3, -1), atol=0.02)

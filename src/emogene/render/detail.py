@@ -4,7 +4,9 @@ The field is asked on a grid of 128 x 128 rays, so hair, skin, brows and teeth f
 each ray's mean depth says where on the neutral head it ended; between rays that place is interpolated, and a
 flat texture (the head seen from the front, parallel projection) is read at every pixel of the large picture.
 The decoder gives a gain per pixel and layer, so that detail can come and go with expression
-(deferred neural textures, Thies et al. 2019, on the field's own geometry).
+(deferred neural textures, Thies et al. 2019, on the field's own geometry). About eyes and mouth the first
+layer is two pictures, one of shut lids and one of open lips among them, mixed by the frame's own lids and
+lips: an iris has no place on a shut lid, nor teeth on shut lips.
 
 surface place [B, 2, h, w] in [-1, 1] -> detail [B, 3 layers, 4h, 4w]
 """
@@ -16,6 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from emogene.geometry.landmarks import lip_opening
 
 SMOOTHING = 3
 """Low pixels over which the place is averaged: depth may be noisy, a face is smooth."""
@@ -31,6 +35,14 @@ class DetailConfig:
     layers: int = 2
     """Pictures that are laid over each other with gains of their own; 0: none. The second one only serves
     training, see ``first_layer``."""
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    """Left, top, width and height (even texels) about the person's right eye, left eye and mouth."""
+    opening: tuple[float, float] = (0.0, 1.0)
+    """Lip opening, canonical units, below which the mouth is shut and above which it is open."""
+
+
+LIDS = (0.75, 0.3)
+"""Eye openness above which lids are open and below which they are shut."""
 
 
 class Detail(nn.Module):
@@ -40,13 +52,43 @@ class Detail(nn.Module):
         super().__init__()
         self.config = config
         self.texture = nn.Parameter(torch.zeros(1, 3 * config.layers, config.texels, config.texels))
+        self.other = nn.ParameterList(torch.zeros(3, h, w) for _, _, w, h in config.boxes if config.layers)
 
-    def forward(self, place: Tensor, scale: int, *, coarse: bool = False) -> Tensor:
+    def amounts(self, offsets: Tensor, neutral: Tensor, eyes: Tensor) -> Tensor:
+        """How far lids are shut and lips are open, [B, boxes] in 0..1.
+
+        Args:
+            offsets: [B, 68, 3] landmark offsets from neutral.
+            neutral: [68, 3].
+            eyes: [B, 4] eye stream.
+        """
+        if not self.config.boxes:
+            return eyes.new_zeros(len(eyes), 0)
+        shut = (LIDS[0] - eyes[:, [1, 0]]) / (LIDS[0] - LIDS[1])
+        low, high = self.config.opening
+        gap = torch.from_numpy(lip_opening((offsets + neutral).numpy()))
+        return torch.cat([shut, (gap[:, None] - low) / (high - low)], 1).clamp(0.0, 1.0)
+
+    def mixed(self, amounts: Tensor) -> Tensor:
+        """The textures of frames with ``amounts`` [B, boxes]: [B, 3 layers, S, S]."""
+        texture = self.texture.expand(len(amounts), -1, -1, -1)
+        if not len(self.other):
+            return texture
+        texture = texture.clone()
+        for index, (box, other) in enumerate(zip(self.config.boxes, self.other, strict=True)):
+            x, y, width, height = box
+            texture[:, :3, y : y + height, x : x + width] += amounts[:, index, None, None, None] * other
+        return texture
+
+    def forward(
+        self, place: Tensor, scale: int, amounts: Tensor | None = None, *, coarse: bool = False
+    ) -> Tensor:
         """Read the textures.
 
         Args:
             place: [B, 2, h, w] texture coordinates (x, y) in [-1, 1] at low resolution.
             scale: pixels per low pixel.
+            amounts: [B, boxes]; None: open lids, shut lips.
             coarse: for a picture of half the usual size: read the textures at half theirs.
 
         Returns:
@@ -55,9 +97,11 @@ class Detail(nn.Module):
         if not self.config.layers:
             height, width = place.shape[2:]
             return place.new_zeros(len(place), 0, scale * height, scale * width)
-        texture = F.avg_pool2d(self.texture, 2) if coarse else self.texture
+        if amounts is None:
+            amounts = place.new_zeros(len(place), len(self.config.boxes))
+        texture = self.mixed(amounts)
+        texture = F.avg_pool2d(texture, 2) if coarse else texture
         fine = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
-        texture = texture.expand(len(place), -1, -1, -1)
         return F.grid_sample(texture, fine.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
@@ -70,14 +114,20 @@ def first_layer(detail: Detail, contrast: float) -> Detail:
     kept = Detail(replace(detail.config, layers=1))
     with torch.no_grad():
         kept.texture.copy_(contrast * detail.texture[:, :3])
+        for own, other in zip(kept.other, detail.other, strict=True):
+            own.copy_(contrast * other)
     return kept
 
 
 def coarse(detail: Detail) -> Detail:
     """Half the texels, for pictures of half the size."""
-    half = Detail(replace(detail.config, texels=detail.config.texels // 2))
+    config = detail.config
+    boxes = tuple((x // 2, y // 2, width // 2, height // 2) for x, y, width, height in config.boxes)
+    half = Detail(replace(config, texels=config.texels // 2, boxes=boxes))
     with torch.no_grad():
         half.texture.copy_(F.avg_pool2d(detail.texture, 2))
+        for own, other in zip(half.other, detail.other, strict=True):
+            own.copy_(F.avg_pool2d(other, 2))
     return half
 
 

@@ -19,6 +19,8 @@ from emogene.render.native import binding
 from emogene.render.volume import RayOutput
 
 MOST_LAYERS = 4
+FAINT = 1 / 256
+"""Change of an amount that is not drawn anew."""
 
 
 class NativeDetail:
@@ -30,6 +32,12 @@ class NativeDetail:
         self._kernels, self._layers = loaded, detail.config.layers
         self._side = detail.config.texels
         self._texture = packed_texture(detail.texture.detach()[0])
+        self._boxes = detail.config.boxes
+        self._pictures = [
+            (detail.texture.detach()[0, :, y : y + height, x : x + width].clone(), other.detach())
+            for (x, y, width, height), other in zip(self._boxes, detail.other, strict=False)
+        ]
+        self._shown = [0.0] * len(self._pictures)
         self._buffers: tuple[Tensor, ...] = ()
 
     @staticmethod
@@ -39,7 +47,13 @@ class NativeDetail:
         return cpu and detail.config.layers <= MOST_LAYERS and backends.kernels() is not None
 
     def enlarge(
-        self, decoded: Decoded, head: RayOutput, origin: Tensor, rays_d: Tensor, warp: Tensor
+        self,
+        decoded: Decoded,
+        head: RayOutput,
+        origin: Tensor,
+        rays_d: Tensor,
+        warp: Tensor,
+        amounts: Tensor | None = None,
     ) -> Decoded:
         """Make four times the size of it.
 
@@ -49,10 +63,13 @@ class NativeDetail:
             origin: [3] of the rays, unit-cube coordinates.
             rays_d: [h, w, 3] unit directions.
             warp: [G, G, G, 3].
+            amounts: [boxes] of the other pictures (``Detail.amounts``); None: none.
 
         Returns:
             4 planes of 4 x 4 pixels per low pixel; valid until the next call.
         """
+        if amounts is not None:
+            self._mix(amounts.tolist())
         height, width = decoded.height, decoded.width
         rows, columns, channels = decoded.pixels.shape
         if not self._buffers or self._buffers[0].shape[:2] != (rows, columns):
@@ -87,6 +104,17 @@ class NativeDetail:
         assert channels >= PIXELS + self._layers
         self._kernels.call("eg_enlarge", binding.thread_count(), ctypes.byref(enlargement))
         return Decoded(out, height, width, decoded.cells)
+
+    def _mix(self, amounts: list[float]) -> None:
+        """Write the mixture of both pictures into the texture, where it changed."""
+        for index, ((first, other), amount) in enumerate(zip(self._pictures, amounts, strict=True)):
+            if abs(amount - self._shown[index]) < FAINT:
+                continue
+            x, y, width, height = self._boxes[index]
+            mixed = first.clone()
+            mixed[:3] += amount * other
+            self._texture[y : y + height, x : x + width] = packed_texture(mixed)
+            self._shown[index] = amount
 
 
 def packed_texture(texture: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ class Look:
     """One frame before it is drawn.
 
     camera_from_head: [4, 4]. code: [1, 32]. warp: [G, G, G, 3]. features: [1, 6] of the head pose.
-    shoulders: [1, 6] affine map of the torso. bend: what both make of the torso.
+    shoulders: [1, 6] affine map of the torso. bend: what both make of the torso. amounts: [1, boxes] of the
+    detail's other pictures.
     """
 
     camera_from_head: FloatArray
@@ -47,6 +48,7 @@ class Look:
     features: Tensor
     shoulders: Tensor
     bend: Bend
+    amounts: Tensor
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class PixelGrid:
 
 def looks(
     model: PortraitModel,
-    codes: Tensor,
-    warps: Tensor,
+    offsets: Tensor,
+    eyes: Tensor,
     camera_from_head: FloatArray,
     shoulders: Tensor | None = None,
 ) -> list[Look]:
@@ -130,11 +132,13 @@ def looks(
 
     Args:
         model: the portrait.
-        codes: [B, 32].
-        warps: [B, G, G, G, 3].
+        offsets: [B, WINDOW, 68, 3] windows of landmark offsets from neutral.
+        eyes: [B, 4] eye stream.
         camera_from_head: [B, 4, 4] head poses.
         shoulders: [B, 6] affine maps of the torso; None: they follow the head.
     """
+    codes, warps = model.code(offsets, eyes), model.warp(offsets[:, -1])
+    amounts = model.detail.amounts(offsets[:, -1], model.neutral, eyes)
     features = model.pose_features(torch.from_numpy(camera_from_head))
     if shoulders is None:
         shoulders = model.torso.following(features)
@@ -147,6 +151,7 @@ def looks(
             features=features[index : index + 1],
             shoulders=shoulders[index : index + 1],
             bend=bent[index],
+            amounts=amounts[index : index + 1],
         )
         for index, pose in enumerate(camera_from_head)
     ]
@@ -186,7 +191,7 @@ class Drawer:
             return finish(_pixels(picture[1 : 1 + grid.height, 1 : 1 + grid.width]), self._canvas)
         where = cover(picture, grid.height, grid.width, FAINT)
         decoded = self._decoder.run(grid.height, grid.width, look.code[0], grid.draft, where)
-        enlarged = self._detail.enlarge(decoded, head, *rays, look.warp)
+        enlarged = self._detail.enlarge(decoded, head, *rays, look.warp, look.amounts[0])
         if self._canvas.size == (SCALE * grid.height, SCALE * grid.width):
             return paint(enlarged, self._canvas)
         return finish(enlarged.planes(), self._canvas)
@@ -202,7 +207,7 @@ class Drawer:
         decoded, gains = (part.float() for part in self._torch_decoder(small, code, grid.draft))
         decoded = torch.where(_repeated(made, SHUFFLE), decoded, 0.0)
         gains = torch.where(made, gains, 0.0)
-        detail = model.detail(place, SCALE, coarse=bool(grid.draft))
+        detail = model.detail(place, SCALE, look.amounts, coarse=bool(grid.draft))
         pixels = add_detail(decoded, gains, detail)[0]
         return finish(torch.where(_repeated(made, SCALE), pixels, 0.0), self._canvas)
 

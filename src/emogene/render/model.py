@@ -7,7 +7,7 @@ trained is what is rendered.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -62,8 +62,12 @@ class PortraitConfig:
             values = {
                 name: parts[name](**value) if name in parts else value for name, value in content.items()
             }
-            box = values["box"]
-            return cls(**{**values, "box": HeadBox(tuple(box.center), box.half_size)})
+            box, detail = values["box"], values["detail"]
+            values["box"] = HeadBox(tuple(box.center), box.half_size)
+            values["detail"] = replace(
+                detail, boxes=tuple(map(tuple, detail.boxes)), opening=tuple(detail.opening)
+            )
+            return cls(**values)
         except (TypeError, ValueError, KeyError) as error:
             raise FormatError(f"this portrait's config.json does not fit this emogene ({error})") from None
 

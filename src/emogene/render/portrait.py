@@ -201,9 +201,8 @@ class Pictures:
         for start in range(history, len(motion), BATCH):
             part = slice(start, start + BATCH)
             with torch.inference_mode():
-                codes, warps = model.code(offsets[part], eyes[part]), model.warp(offsets[part, -1])
                 tracked = None if shoulders is None else torch.from_numpy(shoulders[part])
-                batch = looks(model, codes, warps, pose.camera_from_head[part], tracked)
+                batch = looks(model, offsets[part], eyes[part], pose.camera_from_head[part], tracked)
             self._waiting.extend(self._pool.submit(self._draw, look) for look in batch)
             yield
 

@@ -25,12 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emogene.geometry.landmarks import lip_opening
 from emogene.io.clip import Clip
 from emogene.io.files import atomic_folder, read_json, write_json
 from emogene.io.tensors import load_arrays, save_arrays
 from emogene.render.code import WINDOW
 from emogene.render.decoder import SCALE
-from emogene.render.detail import add_detail, first_layer
+from emogene.render.detail import DetailConfig, add_detail, first_layer
 from emogene.render.fused import LossWeights, RayBatch, ray_loss
 from emogene.render.inference import Look, PixelGrid, looks
 from emogene.render.losses import PatchCritic
@@ -44,7 +45,15 @@ from emogene.training.render_losses import PatchLosses
 from emogene.training.render_patches import PatchSampler, RaySampler
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
 from emogene.training.render_space import fit_box, torso_top, visual_hull
-from emogene.training.render_start import DetailAverage, flow, learn_torso, moved, solid_head
+from emogene.training.render_start import (
+    DetailAverage,
+    detail_boxes,
+    flow,
+    learn_torso,
+    moved,
+    solid_head,
+    write_detail,
+)
 from emogene.types import FloatArray
 
 __all__ = [
@@ -71,6 +80,8 @@ LEAST_STEPS = (500, 800)
 """Fewer steps of field and decoder do not show a person (about four minutes of an idle core)."""
 WARMUP_SHARE = 0.4
 """Of the time: the field learns from whole batches only there, and what it has not learnt nothing mends."""
+OPEN_LIPS = (0.5, 0.95)
+"""Quantiles of the lip opening at which the mouth counts as shut and as open."""
 CONTRAST = 1.3
 """Of the finished detail, relative to what training made of its first layer: by eye, at .1 dB."""
 COARSER = 1.3
@@ -178,6 +189,14 @@ class PortraitTrainer:
         self.frames, self.recipe = frames, recipe
         torch.manual_seed(recipe.seed)
         box = box or fit_box(frames)
+        seen = slice(0, frames.n_train)
+        opening = np.quantile(lip_opening(frames.landmarks[seen]), OPEN_LIPS)
+        texels = DetailConfig().texels
+        detail = DetailConfig(
+            layers=recipe.decoder.layers,
+            boxes=detail_boxes(neutral, box, texels) if recipe.decoder.layers else (),
+            opening=(float(opening[0]), float(max(opening[1], opening[0] + 1e-3))),
+        )
         config = PortraitConfig(
             camera=frames.camera,
             box=box,
@@ -186,9 +205,9 @@ class PortraitTrainer:
             head=recipe.head,
             torso=recipe.torso,
             decoder=recipe.decoder,
+            detail=detail,
         )
         self.model = PortraitModel(config, neutral, len(frames))
-        seen = slice(0, frames.n_train)
         self.model.fit(
             frames.landmarks[seen] - neutral,
             frames.eyes[seen],
@@ -201,7 +220,7 @@ class PortraitTrainer:
         occupancy.threshold, occupancy.decay = FAINT, 0.8
         self.offsets = torch.from_numpy(frames.windows - neutral)
         self.eyes = torch.from_numpy(frames.eyes)
-        self.poses = torch.from_numpy(frames.pose)
+        self.amounts = self.model.detail.amounts(self.offsets[:, -1], self.model.neutral, self.eyes)
         self.shoulders = torch.from_numpy(frames.shoulders)
         self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
         self.samplers: tuple[PatchSampler, ...] = ()
@@ -252,6 +271,7 @@ class PortraitTrainer:
             ],
             betas=(0.9, 0.99),
             eps=1e-15,
+            fused=True,
         )
         config = self._loop(recipe.warmup_steps, warmup=20, final_rate=0.2)
         hooks = Hooks(optimizer=optimizer, about={"stage": "field"}, progress=_named("field", report))
@@ -309,32 +329,45 @@ class PortraitTrainer:
         log.info("torso alone: %.1f dB", -10 * np.log10(error))
         if not model.config.decoder.layers:
             return
+        amounts = self.amounts[seen]
+        usual = (amounts < 0.3).all(1)
+        sets = [_some(usual if usual.any() else ~usual, n_frames)]
+        sets += [_some(amounts[:, index] > 0.8, n_frames // 2) for index in range(amounts.shape[1])]
         # First a plain mean; then every picture is moved onto it before it is added: sharper.
         for aligned in (False, True):
-            average = DetailAverage(model.detail)
-            for frame in np.unique(np.linspace(0, frames.n_train - 1, n_frames).astype(np.int64)).tolist():
-                self._add_detail_of(frame, average, aligned)
-            average.write(model.detail)
+            averages = [self._average(frames, aligned) for frames in sets]
+            assert averages[0] is not None
+            write_detail(model.detail, averages[0], averages[1:])
+
+    def _average(self, chosen: list[int], aligned: bool) -> DetailAverage | None:
+        """What interpolation misses in some frames; None where they are too few to mean anything."""
+        if len(chosen) < 3:
+            return None
+        average = DetailAverage(self.model.detail)
+        for frame in chosen:
+            self._add_detail_of(frame, average, aligned)
+        return average
 
     def _add_detail_of(self, frame: int, average: DetailAverage, aligned: bool) -> None:
         model, frames = self.model, self.frames
-        composite, small = self._grid.small(model, self.look(frame))
+        look = self.look(frame)
+        composite, small = self._grid.small(model, look)
         real = torch.from_numpy(np.array(frames.rgb[frame])).permute(2, 0, 1).float() / 255
         size = real.shape[1:]
         smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
         place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
         if aligned:
-            real = moved(real, flow(smooth + model.detail(small, SCALE)[0, :3], real))
+            shown = smooth + model.detail(small, SCALE, look.amounts)[0, :3]
+            real = moved(real, flow(shown, real))
         solid = solid_head(np.array(frames.labels[frame]), composite[0, -2])
         average.add(real - smooth, place, solid)
 
     def look(self, frame: int) -> Look:
         """A frame as it is drawn after training."""
-        model, part = self.model, slice(frame, frame + 1)
+        part = slice(frame, frame + 1)
         with torch.inference_mode():
-            codes = model.code(self.offsets[part], self.eyes[part])
-            warps = model.warp(self.offsets[part, -1])
-            return looks(model, codes, warps, self.frames.pose[part], self.shoulders[part])[0]
+            windows, pose = self.offsets[part], self.frames.pose[part]
+            return looks(self.model, windows, self.eyes[part], pose, self.shoulders[part])[0]
 
     # Decoder and detail, on patches
 
@@ -389,7 +422,7 @@ class PortraitTrainer:
         with torch.no_grad():
             codes = self.codes(patch.frames, appearance=False)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
-        detail = model.detail(patch.place, SCALE, coarse=patch.draft)
+        detail = model.detail(patch.place, SCALE, self.amounts[patch.frames], coarse=patch.draft)
         composite = patch.composite.contiguous(memory_format=torch.channels_last)
         picture, gains = model.decoder(composite, codes, float(patch.draft))
         losses = self.losses.picture(add_detail(picture, gains, detail), patch, index, rng)
@@ -452,6 +485,12 @@ class PortraitTrainer:
             checkpoint_every=recipe.checkpoint_every,
             validate_every=recipe.preview_every,
         )
+
+
+def _some(wanted: Tensor, most: int) -> list[int]:
+    """At most ``most`` of the frames that are wanted [N], spread evenly."""
+    index = wanted.nonzero()[:, 0]
+    return index[torch.linspace(0, len(index) - 1, min(most, len(index))).round().long()].tolist()
 
 
 def _drawing(report: Report | None) -> Callable[[int, int], None] | None:

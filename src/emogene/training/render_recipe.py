@@ -18,7 +18,7 @@ class RenderRecipe:
     max_frames: int = 2000
     hold_out: bool = True
     """Leave the last 1/11 of the frames for testing."""
-    warmup_steps: int = 1500
+    warmup_steps: int = 3000
     warmup_rays: int = 8192
     warmup_frames: int = 32
     torso_steps: int = 600

@@ -11,11 +11,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emogene.geometry.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 from emogene.io.clip import MASK_HEAD
 from emogene.render.detail import Detail
 from emogene.render.losses import alpha_error
 from emogene.render.model import PortraitModel
+from emogene.render.rays import HeadBox
 from emogene.training.render_frames import Frames, block_mean
+from emogene.types import FloatArray
 
 TORSO_FRAMES = 4
 """Whole small pictures per step."""
@@ -70,6 +73,41 @@ def learn_torso(model: PortraitModel, frames: Frames, codes: Tensor, steps: int)
     return float(np.mean(recent))
 
 
+def detail_boxes(neutral: FloatArray, box: HeadBox, texels: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Where right eye, left eye and mouth of the neutral face [68, 3] lie on the texture."""
+    cube = box.to_cube(neutral)
+    flat = np.stack([cube[:, 0], 1 - cube[:, 1]], 1) * texels
+    boxes = []
+    for points, (wide, high) in ((RIGHT_EYE, (0.35, 1.6)), (LEFT_EYE, (0.35, 1.6)), (MOUTH, (0.15, 0.6))):
+        low, top = flat[points].min(0), flat[points].max(0)
+        room = (top - low) * (wide, high)
+        start = np.clip(2 * np.floor((low - room) / 2), 0, texels - 2).astype(int)
+        size = np.clip(2 * np.ceil((top + room - start) / 2), 2, texels - start).astype(int)
+        boxes.append((int(start[0]), int(start[1]), int(size[0] // 2 * 2), int(size[1] // 2 * 2)))
+    return tuple(boxes)
+
+
+def write_detail(detail: Detail, usual: DetailAverage, others: list[DetailAverage | None]) -> None:
+    """Make means the first layer of ``detail`` and, in its boxes, what that may become; None: nothing."""
+    with torch.no_grad():
+        first = usual.mean()
+        detail.texture[0, :3] = first
+        for (x, y, width, height), own, average in zip(
+            detail.config.boxes, detail.other, others, strict=True
+        ):
+            part = (slice(None), slice(y, y + height), slice(x, x + width))
+            wanted = torch.zeros_like(first[part]) if average is None else average.mean()[part]
+            own.copy_((wanted - first[part]) * _feather(height, width))
+
+
+def _feather(height: int, width: int) -> Tensor:
+    """[height, width], 1 inside and 0 on the border."""
+    rows, columns = (
+        torch.minimum(torch.arange(n) + 0.5, n - 0.5 - torch.arange(n)) / (0.2 * n) for n in (height, width)
+    )
+    return rows.clamp(max=1.0)[:, None] * columns.clamp(max=1.0)
+
+
 class DetailAverage:
     """Mean, over frames, of what interpolation of the small picture misses, laid out as texture."""
 
@@ -94,17 +132,16 @@ class DetailAverage:
         for channel in range(3):
             self._total[channel] += np.bincount(index, values[channel], self._edge**2)
 
-    @torch.no_grad()
-    def write(self, detail: Detail) -> None:
-        """Make it the first layer of ``detail``; texels that no frame showed stay empty."""
+    def mean(self) -> Tensor:
+        """[3, S, S]; texels that no frame showed are empty."""
         shape = (3, self._edge, self._edge)
         total = torch.from_numpy(self._total).float().view(1, *shape)
         count = torch.from_numpy(self._count).float().view(1, 1, *shape[1:])
         # Texels are finer than pixels: those between take their neighbours' mean.
         near_total, near_count = (F.avg_pool2d(values, 3, 1, 1) for values in (total, count))
         own = count > 2
-        mean = torch.where(own, total / count.clamp(min=1), near_total / near_count.clamp(min=0.2))
-        detail.texture[:, :3] = mean
+        mean: Tensor = torch.where(own, total / count.clamp(min=1), near_total / near_count.clamp(min=0.2))
+        return mean[0]
 
 
 def flow(ours: Tensor, real: Tensor, window: float = 5.0, limit: float = 1.25) -> Tensor:
