@@ -10,7 +10,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import Delaunay, cKDTree
 from torch import Tensor
 
-from emogene.geometry.landmarks import MOUTH
+from emogene.geometry.landmarks import JAW, MOUTH
 from emogene.io.clip import MASK_HEAD
 from emogene.render.rays import HeadBox
 from emogene.training.render_frames import Frames, project
@@ -28,8 +28,10 @@ fill: with .4 of air before the face the eyes lay .3 before the lids, right from
 laid on them slid by 2.4 px as the head nodded (1.4 px with .06, jaw and brows .4 for 1.5)."""
 CAVITY = (0.35, 0.12)
 """The same about the mouth: teeth and tongue, and lips that are pushed forward."""
-LEEWAY = 2.0
-"""Growth of these with the distance from the landmarks, beyond which nothing is known of the surface."""
+LEEWAY = 5.0
+"""Growth of these with the distance beyond the landmarks, and towards the jaw line within ``RIM`` of it:
+there the skin is steep, hair hangs before it, and what lies behind it shows on turned heads."""
+RIM = 0.12
 BULGE = 0.28
 """How far cheeks stand before the straight line from jaw to nose, of its depth (two tracked meshes: .28)."""
 PLANE = -0.45
@@ -126,13 +128,21 @@ def _at_skin(points: FloatArray, face: FloatArray) -> NDArray[np.bool_]:
     columns, back = np.unique(points[:, :2], axis=0, return_inverse=True)
     skin = RBFInterpolator(known[:, :2], known[:, 2], kernel="thin_plate_spline", smoothing=1e-2)(columns)
     flat = face[:, :2]
-    beyond = np.where(Delaunay(flat).find_simplex(columns) >= 0, 0.0, cKDTree(flat).query(columns)[0])
+    inside = Delaunay(flat).find_simplex(columns) >= 0
+    rim = cKDTree(_along(flat[JAW])).query(columns)[0]
+    beyond = np.where(inside, np.clip(RIM - rim, 0.0, None), RIM + cKDTree(flat).query(columns)[0])
     lips = flat[MOUTH]
     away = (columns - lips.mean(0)) / np.maximum(np.ptp(lips, axis=0), 1e-3)
     near = np.where((np.abs(away).max(1) < 0.7)[:, None], CAVITY, SKIN) + LEEWAY * beyond[:, None]
     behind, before = near[back.ravel()].T
     height = points[:, 2] - skin[back.ravel()]
     return np.asarray((height > -behind) & (height < before), bool)
+
+
+def _along(line: FloatArray, parts: int = 8) -> FloatArray:
+    """Points on a polygon [P, 2], with those between."""
+    share = np.linspace(0, 1, parts, endpoint=False)[:, None, None]
+    return np.asarray((line[:-1] * (1 - share) + line[1:] * share).reshape(-1, 2), np.float32)
 
 
 def _cheeks(face: FloatArray) -> FloatArray:
