@@ -22,7 +22,7 @@ class RenderRecipe:
     warmup_rays: int = 8192
     warmup_frames: int = 32
     torso_steps: int = 600
-    decoder_steps: int = 6000
+    decoder_steps: int = 4500
     patch: int = 40
     patches: int = 4
     """Patches per step, each of its own frame."""
