@@ -54,7 +54,7 @@ def persona_recipe(name: str) -> RenderRecipe:
     recipe = replace(RECIPES[name](), hold_out=False)
     if name == "standard":
         # 660 pictures: at a third of the usual decoder steps the detail has settled.
-        recipe = replace(recipe, warmup_steps=1300, decoder_steps=3500, most_lip_gain=1.2)
+        recipe = replace(recipe, warmup_steps=1300, decoder_steps=3500, most_lip_gain=1.2, contrast=1.3)
     return recipe
 
 

@@ -82,8 +82,6 @@ WARMUP_SHARE = 0.4
 """Of the time: the field learns from whole batches only there, and what it has not learnt nothing mends."""
 OPEN_LIPS = (0.5, 0.95)
 """Quantiles of the lip opening at which the mouth counts as shut and as open."""
-CONTRAST = 1.3
-"""Of the finished detail, relative to what training made of its first layer: by eye, at .1 dB."""
 COARSER = 1.3
 """Sample distance when rendering, relative to training: a fifth less work at 46 dB from the finer picture."""
 
@@ -251,7 +249,7 @@ class PortraitTrainer:
         model = self.model
         if model.config.decoder.layers < 2:
             return
-        model.detail = first_layer(model.detail, CONTRAST)
+        model.detail = first_layer(model.detail, self.recipe.contrast)
         model.decoder.config = replace(model.decoder.config, layers=1)
         model.config = replace(model.config, decoder=model.decoder.config, detail=model.detail.config)
 
