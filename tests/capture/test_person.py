@@ -68,7 +68,7 @@ def test_a_clip_becomes_an_avatar(clip: Clip, tmp_path: Path) -> None:
         work=tmp_path / "work",
     )
     seen: list[str] = []
-    quick = replace(tiny(), warmup_steps=4, joint_steps=4)
+    quick = replace(tiny(), warmup_steps=4, decoder_steps=4)
     train_avatar(order, clip, lambda step, done, total: seen.append(step), recipe=quick)
     torch.set_num_threads(before)
     avatar = Avatar.load(tmp_path / "toy")

@@ -1,4 +1,4 @@
-"""What joint training starts from: flow, and detail averaged over pictures."""
+"""What the decoder starts from: flow, and detail averaged over pictures."""
 
 import numpy as np
 import torch

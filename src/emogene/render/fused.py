@@ -1,6 +1,6 @@
 """A training step of the head field in one pass of the kernels: render, loss and all gradients.
 
-For the long first stage, in which only the field is trained on single pixels; the decoder's joint training
+For the long first stage, in which only the field is trained on single pixels; other uses of the field
 uses ``HeadField.render_rays``, whose backward pass renders again. Per ray: weight * mean squared error of rgb
 over the given background, + opacity_weight * (opacity - target)^2, + spread_weight * spread,
 + haze_weight * opacity (1 - opacity).

@@ -33,7 +33,7 @@ from emogene.render.code import WINDOW
 from emogene.render.decoder import SCALE
 from emogene.render.detail import DetailConfig, add_detail, first_layer
 from emogene.render.fused import LossWeights, RayBatch, ray_loss
-from emogene.render.inference import Look, PixelGrid, looks
+from emogene.render.inference import Look, looks
 from emogene.render.losses import PatchCritic
 from emogene.render.model import PortraitConfig, PortraitModel
 from emogene.render.portrait import Portrait
@@ -45,15 +45,7 @@ from emogene.training.render_losses import PatchLosses
 from emogene.training.render_patches import PatchSampler, RaySampler
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
 from emogene.training.render_space import fit_box, torso_top, visual_hull
-from emogene.training.render_start import (
-    DetailAverage,
-    detail_boxes,
-    flow,
-    learn_torso,
-    moved,
-    solid_head,
-    write_detail,
-)
+from emogene.training.render_start import detail_boxes, learn_torso, start_detail
 from emogene.types import FloatArray
 
 __all__ = [
@@ -222,7 +214,6 @@ class PortraitTrainer:
         self.shoulders = torch.from_numpy(frames.shoulders)
         self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
         self.samplers: tuple[PatchSampler, ...] = ()
-        self._grid = PixelGrid.of(self.model, "standard", SCALE * recipe.low)
         self.trained = _Trained(self.model)
         self.losses = PatchLosses(recipe, self.trained.critic)
 
@@ -309,15 +300,15 @@ class PortraitTrainer:
     # Between the two
 
     @torch.no_grad()
-    def prepare(self, kept: Path, n_frames: int = 64) -> None:
+    def prepare(self, kept: Path) -> None:
         """Teach the torso, and start the detail from the pictures, once (``render_start``)."""
         if kept.exists():
             self.model.load_state_dict({k: torch.from_numpy(v) for k, v in load_arrays(kept).items()})
             return
-        self._prepare(n_frames)
+        self._prepare()
         save_arrays(kept, {k: v.numpy() for k, v in self.model.state_dict().items()})
 
-    def _prepare(self, n_frames: int) -> None:
+    def _prepare(self) -> None:
         model, frames = self.model, self.frames
         seen = torch.arange(frames.n_train)
         codes = self.codes(seen)
@@ -325,40 +316,8 @@ class PortraitTrainer:
             error = learn_torso(model, frames, codes, self.recipe.torso_steps)
         self.settle()
         log.info("torso alone: %.1f dB", -10 * np.log10(error))
-        if not model.config.decoder.layers:
-            return
-        amounts = self.amounts[seen]
-        usual = (amounts < 0.3).all(1)
-        sets = [_some(usual if usual.any() else ~usual, n_frames)]
-        sets += [_some(amounts[:, index] > 0.8, n_frames // 2) for index in range(amounts.shape[1])]
-        # First a plain mean; then every picture is moved onto it before it is added: sharper.
-        for aligned in (False, True):
-            averages = [self._average(frames, aligned) for frames in sets]
-            assert averages[0] is not None
-            write_detail(model.detail, averages[0], averages[1:])
-
-    def _average(self, chosen: list[int], aligned: bool) -> DetailAverage | None:
-        """What interpolation misses in some frames; None where they are too few to mean anything."""
-        if len(chosen) < 3:
-            return None
-        average = DetailAverage(self.model.detail)
-        for frame in chosen:
-            self._add_detail_of(frame, average, aligned)
-        return average
-
-    def _add_detail_of(self, frame: int, average: DetailAverage, aligned: bool) -> None:
-        model, frames = self.model, self.frames
-        look = self.look(frame)
-        composite, small = self._grid.small(model, look)
-        real = torch.from_numpy(np.array(frames.rgb[frame])).permute(2, 0, 1).float() / 255
-        size = real.shape[1:]
-        smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
-        place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
-        if aligned:
-            shown = smooth + model.detail(small, SCALE, look.amounts)[0, :3]
-            real = moved(real, flow(shown, real))
-        solid = solid_head(np.array(frames.labels[frame]), composite[0, -2])
-        average.add(real - smooth, place, solid)
+        if model.config.decoder.layers:
+            start_detail(model, frames, self.amounts[seen], self.look)
 
     def look(self, frame: int) -> Look:
         """A frame as it is drawn after training."""
@@ -483,12 +442,6 @@ class PortraitTrainer:
             checkpoint_every=recipe.checkpoint_every,
             validate_every=recipe.preview_every,
         )
-
-
-def _some(wanted: Tensor, most: int) -> list[int]:
-    """At most ``most`` of the frames that are wanted [N], spread evenly."""
-    index = wanted.nonzero()[:, 0]
-    return index[torch.linspace(0, len(index) - 1, min(most, len(index))).round().long()].tolist()
 
 
 def _drawing(report: Report | None) -> Callable[[int, int], None] | None:

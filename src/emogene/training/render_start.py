@@ -5,6 +5,8 @@ Left to start from nothing, the decoder learns to turn detail off before there i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,13 +15,17 @@ from torch import Tensor
 
 from emogene.geometry.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 from emogene.io.clip import MASK_HEAD
+from emogene.render.decoder import SCALE
 from emogene.render.detail import Detail
+from emogene.render.inference import Look, PixelGrid
 from emogene.render.losses import alpha_error
 from emogene.render.model import PortraitModel
 from emogene.render.rays import HeadBox
 from emogene.training.render_frames import Frames, block_mean
 from emogene.types import FloatArray
 
+USUAL, OTHER = 0.3, 0.8
+"""Amounts below which a frame shows the usual face, above which it shows shut lids or an open mouth."""
 TORSO_FRAMES = 4
 """Whole small pictures per step."""
 OUTLINE = 5
@@ -98,6 +104,58 @@ def write_detail(detail: Detail, usual: DetailAverage, others: list[DetailAverag
             part = (slice(None), slice(y, y + height), slice(x, x + width))
             wanted = torch.zeros_like(first[part]) if average is None else average.mean()[part]
             own.copy_((wanted - first[part]) * _feather(height, width))
+
+
+def start_detail(
+    model: PortraitModel, frames: Frames, amounts: Tensor, look: Callable[[int], Look], most: int = 64
+) -> None:
+    """Lay out what interpolation misses: first a plain mean, then, sharper, each picture moved onto it.
+
+    Args:
+        model: field and torso are finished; the detail is changed.
+        frames: training frames.
+        amounts: [N, boxes] how far lids are shut and lips are open in them.
+        look: of a frame.
+        most: frames of the usual face; half as many of each other picture.
+    """
+    grid = PixelGrid.of(model, "standard", frames.rgb.shape[1])
+    usual = (amounts < USUAL).all(1)
+    first = _some(usual if usual.any() else ~usual, most)
+    others = [_some(amounts[:, index] > OTHER, most // 2) for index in range(amounts.shape[1])]
+    for aligned in (False, True):
+        means = [_average(model, frames, grid, look, chosen, aligned) for chosen in (first, *others)]
+        # What two frames show is noise: nothing is better.
+        kept = [mean if len(chosen) > 2 else None for mean, chosen in zip(means[1:], others, strict=True)]
+        write_detail(model.detail, means[0], kept)
+
+
+def _average(
+    model: PortraitModel,
+    frames: Frames,
+    grid: PixelGrid,
+    look: Callable[[int], Look],
+    chosen: list[int],
+    aligned: bool,
+) -> DetailAverage:
+    average = DetailAverage(model.detail)
+    for frame in chosen:
+        seen = look(frame)
+        composite, small = grid.small(model, seen)
+        real = _pictures(frames.rgb[frame][None])[0]
+        size = real.shape[1:]
+        smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
+        place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
+        if aligned:
+            real = moved(real, flow(smooth + model.detail(small, SCALE, seen.amounts)[0, :3], real))
+        average.add(real - smooth, place, solid_head(np.array(frames.labels[frame]), composite[0, -2]))
+    return average
+
+
+def _some(wanted: Tensor, most: int) -> list[int]:
+    """At most ``most`` of the frames that are wanted [N], spread evenly."""
+    index = wanted.nonzero()[:, 0]
+    spread = torch.linspace(0, len(index) - 1, min(most, len(index))).round().long()
+    return [int(frame) for frame in index[spread]]
 
 
 def _feather(height: int, width: int) -> Tensor:
