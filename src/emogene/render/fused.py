@@ -1,7 +1,7 @@
 """A training step of the head field in one pass of the kernels: render, loss and all gradients.
 
-For the long first stage, in which only the field is trained on single pixels; other uses of the field
-uses ``HeadField.render_rays``, whose backward pass renders again. Per ray: weight * mean squared error of rgb
+For the long first stage, in which the field is trained on single pixels (``HeadField.render_rays`` is
+differentiable too, but its backward pass renders again). Per ray: weight * mean squared error of rgb
 over the given background, + opacity_weight * (opacity - target)^2, + spread_weight * spread,
 + haze_weight * opacity (1 - opacity).
 
