@@ -29,6 +29,7 @@ from emogene.types import NEUTRAL, HeadPose, Identity, Motion
 SPEECH_ONLY = 0.9
 """Frames whose neutral weight is above this show speech without emotion: the manifold of the projection."""
 BANK_SIZE = 600
+LIMITS = "teeth and tongue are one picture each; hair frays in poses beyond those of its pictures"
 
 
 def persona_identity(clip: Clip) -> Identity:
@@ -38,9 +39,6 @@ def persona_identity(clip: Clip) -> Identity:
     offsets = clip.arrays["landmarks_cano"][speaking] - neutral
     low, high = np.quantile(offsets, (LOW_QUANTILE, HIGH_QUANTILE), axis=0)
     return Identity(neutral, offsets.std(0), low, high, spread_bank(offsets, BANK_SIZE))
-
-
-LIMITS = "teeth and tongue are one picture each; hair frays in poses beyond those of its pictures"
 
 
 def persona_poses(clip: Clip) -> PoseBank:

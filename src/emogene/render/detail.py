@@ -66,7 +66,7 @@ class Detail(nn.Module):
             return eyes.new_zeros(len(eyes), 0)
         shut = (LIDS[0] - eyes[:, [1, 0]]) / (LIDS[0] - LIDS[1])
         low, high = self.config.opening
-        gap = torch.from_numpy(lip_opening((offsets + neutral).numpy()))
+        gap = torch.from_numpy(lip_opening((offsets + neutral).cpu().numpy())).to(eyes)
         return torch.cat([shut, (gap[:, None] - low) / (high - low)], 1).clamp(0.0, 1.0)
 
     def mixed(self, amounts: Tensor) -> Tensor:

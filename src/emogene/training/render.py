@@ -214,6 +214,7 @@ class PortraitTrainer:
         self.shoulders = torch.from_numpy(frames.shoulders)
         self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
         self.samplers: tuple[PatchSampler, ...] = ()
+        self.before_decoding: Callable[[], None] = lambda: self.draw(None)
         self.trained = _Trained(self.model)
         self.losses = PatchLosses(recipe, self.trained.critic)
 
@@ -354,11 +355,11 @@ class PortraitTrainer:
             progress=_named("portrait", report),
         )
         drawn = folder / "drawn"
-        self.draw(drawn, report)
+        self.before_decoding = lambda: self.draw(drawn, report)
         train(folder, self.trained, self.decoder_step, self._loop(recipe.decoder_steps), hooks)
         # Two thirds of a gigabyte that one more training would draw again.
         self.samplers = ()
-        shutil.rmtree(drawn)
+        shutil.rmtree(drawn, ignore_errors=True)
 
     def draw(self, folder: Path | None, report: Report | None = None, most: int = MOST) -> None:
         """Draw the training frames at both grids, for ``decoder_step``."""
@@ -375,6 +376,9 @@ class PortraitTrainer:
     def decoder_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
         """All losses of a few decoded patches."""
         recipe, model = self.recipe, self.model
+        if not self.samplers:
+            # Not before: a finished run that goes on needs no pictures.
+            self.before_decoding()
         patch = self.samplers[int(rng.random() < recipe.draft_share)].draw(rng)
         with torch.no_grad():
             codes = self.codes(patch.frames, appearance=False)
