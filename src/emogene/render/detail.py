@@ -88,7 +88,8 @@ class Detail(nn.Module):
             return place.new_zeros(len(place), 0, scale * height, scale * width)
         if amounts is None:
             amounts = place.new_zeros(len(place), len(self.config.boxes))
-        texture, boxes = self.texture, self.config.boxes
+        texture: Tensor = self.texture
+        boxes = self.config.boxes
         others: list[Tensor] = list(self.other)
         if coarse:
             texture, others = F.avg_pool2d(texture, 2), [F.avg_pool2d(other, 2) for other in others]
