@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from emogene.cli.evaluate_emotion import emotion
+
+if TYPE_CHECKING:
+    from emogene.features.extractor import SpeechFeatures
+    from emogene.io.clip import Clip
+    from emogene.motion.model import MotionModel
+    from emogene.motion.sync import SyncExpert
 
 
 def video(
@@ -116,6 +123,7 @@ def motion(
     temperature: float = 0.2,
     correct: bool = True,
     limit: int = 60,
+    fit: float = 0.0,
     plot: Path | None = None,
     json_out: Path | None = None,
 ) -> None:
@@ -130,6 +138,7 @@ def motion(
         temperature: Spread of the motion.
         correct: Take each clip's audio-video offset out first.
         limit: Clips per group at most.
+        fit: Also fit the model to so many seconds of each speaker, like `emogene create`; the rest judges.
         plot: Draw lip opening, truth and ours, of one clip per speaker into this .svg.
         json_out: Write the table there too.
     """
@@ -152,9 +161,37 @@ def motion(
         correct=correct,
         plot=plot,
     )
+    if fit:
+        rows |= _fitted_rows(load_motion(model), load_sync(sync), extractor, groups, fit, correct)
     sys.stdout.write(format_table(rows))
     if json_out is not None:
         write_json(json_out, rows)
+
+
+def _fitted_rows(
+    base: MotionModel,
+    expert: SyncExpert,
+    extractor: SpeechFeatures,
+    groups: Mapping[str, Sequence[Clip]],
+    seconds: float,
+    correct: bool,
+) -> dict[str, dict[str, Any]]:
+    """Rows of every group fitted to its speakers, see ``evaluate.motion_person``."""
+    import tempfile
+
+    from emogene.evaluate.motion import corrected
+    from emogene.evaluate.motion_judges import ears_of
+    from emogene.evaluate.motion_person import person_table
+    from emogene.features.prosody import prosody
+
+    ears = ears_of(expert, extractor)
+    rows: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as work:
+        for name, clips in groups.items():
+            clips = [corrected(clip, expert, ears, prosody) for clip in clips] if correct else clips
+            table = person_table(clips, base, extractor, prosody, Path(work) / name, seconds=seconds)
+            rows |= {f"{name}, {row}": numbers for row, numbers in table.items()}
+    return rows
 
 
 SUBCOMMANDS = {

@@ -28,6 +28,7 @@ def motion(
     hold_out: list[str] | None = None,
     sync: Path | None = None,
     voices: Path | None = None,
+    teachers: list[Path] | None = None,
     start: Path | None = None,
     steps: int = 0,
     versions: int = 4,
@@ -40,11 +41,12 @@ def motion(
     Args:
         data: Folders of clips, see `emogene data prepare`.
         out: Run folder; an existing run goes on.
-        recipe: tiny, standard or paper.
+        recipe: tiny, standard, paper, or plain (a regression without variety, to teach with).
         features: Speech features to train on (default: the recipe's); several of equal width are mixed.
         hold_out: Speakers to keep for the final table.
         sync: Folder of a sync expert for the sync loss; default: the shipped one if it fits.
         voices: Folder of recordings of many speakers, sound alone: training hears the clips in their voices.
+        teachers: Folders of motion models that speak those recordings; training learns from them as well.
         start: Folder of a motion model to go on from, instead of from nothing.
         steps: Optimizer steps; 0: the recipe's.
         versions: Times each clip is used with other pauses; from the fourth on also with other sound.
@@ -57,11 +59,13 @@ def motion(
     from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
     from emogene.data.takes import TakeConfig
     from emogene.data.voices import voice_means
+    from emogene.errors import UserError
     from emogene.evaluate.motion import evaluate_motion, format_table, truths
     from emogene.features.prosody import prosody
     from emogene.motion.model import load_motion
     from emogene.motion.vae import RECIPES
     from emogene.training.motion import fitting_expert, train_motion, training_recipe
+    from emogene.training.teachers import taught_takes
 
     config = _choose(recipe, RECIPES)()
     if "flow" in (without or ()):
@@ -71,6 +75,10 @@ def motion(
     clips, held = split_corpus(open_corpus(data), hold_out or [])
     takes = corpus_takes(clips, extractors, prosody, out / "takes", TakeConfig(versions=versions, seed=seed))
     others = None if voices is None else {x.name: voice_means(voices, x, prosody) for x in extractors}
+    if teachers:
+        if voices is None:
+            raise UserError("teachers need something to say: add --voices FOLDER with recordings of speech")
+        takes += taught_takes(voices, teachers, extractors, prosody, out, takes, seed=seed)
     judged = {name: truths(group, extractors[-1], prosody) for name, group in held.items()}
     losses, loop = training_recipe(recipe)
     loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)

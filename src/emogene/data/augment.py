@@ -14,6 +14,8 @@ from scipy import signal
 from emogene.types import SAMPLE_RATE_HZ, FloatArray
 
 SILENCES = ("zeros", "white", "brown", "hum", "clicks", "chord", "melody", "breath")
+SILENCE_SHARES = (0.1, 0.1, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1)
+"""How often each is met in training: a hum is the one most like a vowel."""
 
 
 def change_voice(samples: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -21,9 +21,9 @@ SILENT_DB = -30.0
 
 
 def neutral_face(clips: Sequence[Clip]) -> FloatArray:
-    """The speaker's face at rest, [68, 3] in canonical units; synthetic clips know theirs exactly."""
+    """The speaker's face at rest, [68, 3] in canonical units; synthetic and taught clips know theirs."""
     known = clips[0].about.get("neutral_cano")
-    if known is not None and clips[0].about.get("synthetic"):
+    if known is not None and (clips[0].about.get("synthetic") or clips[0].about.get("taught")):
         return np.asarray(known, np.float32)
     landmarks = np.concatenate([clip.arrays["landmarks_cano"] for clip in clips])
     usable = np.concatenate([clip.valid for clip in clips])

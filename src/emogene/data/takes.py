@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emogene.data.augment import SILENCES, change_speed, change_voice, no_speech
+from emogene.data.augment import SILENCE_SHARES, SILENCES, change_speed, change_voice, no_speech
 from emogene.data.prepare import by_speaker, in_sync
 from emogene.data.rest import neutral_face
 from emogene.features.extractor import SpeechFeatures
@@ -49,7 +49,7 @@ class TakeConfig:
     """Of the joints between clips that get a pause."""
     split_share: float = 0.12
     """Of clips that get a pause in a quiet place inside."""
-    silence_share: float = 0.06
+    silence_share: float = 0.1
     """Takes without any speech, as a share of the others."""
     seed: int = 0
 
@@ -58,7 +58,8 @@ class TakeConfig:
 class Take:
     """What a network learns from.
 
-    amplitude: the speaker's root mean square mouth offset. synthetic: animated by rules, not tracked.
+    amplitude: the speaker's root mean square mouth offset; 0: the average person's. synthetic: animated by
+    rules, not tracked. taught: spoken by other networks (``training.teachers``), not tracked.
     heard_by: name of the extractor of the features.
     """
 
@@ -70,6 +71,7 @@ class Take:
     amplitude: float
     synthetic: bool = False
     heard_by: str = ""
+    taught: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def build_takes(
             "speaker": speaker,
             "amplitude": amplitudes.get(speaker, 0.0),
             "synthetic": bool(members and members[0].about.get("synthetic", False)),
+            "taught": bool(members and members[0].about.get("taught", False)),
         }
         for speaker, members, _ in plan
     ]
@@ -157,6 +160,7 @@ def load_takes(folder: Path) -> list[Take]:
                 float(about["amplitude"]),
                 bool(about.get("synthetic", False)),
                 str(header["features"]),
+                bool(about.get("taught", False)),
             )
         )
     return takes
@@ -192,7 +196,9 @@ def _read(clip: Clip, neutral: FloatArray) -> _Piece:
 
 
 def _amplitude(clips: Sequence[Clip]) -> float:
-    """Root mean square deviation of the mouth points of a speaker."""
+    """Root mean square deviation of the mouth points of a speaker; 0 where teachers spoke as anybody."""
+    if clips[0].about.get("taught"):
+        return 0.0
     mouths = np.concatenate([clip.arrays["landmarks_cano"][clip.valid, MOUTH] for clip in clips])
     return float(np.sqrt(mouths.var(0).mean()))
 
@@ -259,5 +265,5 @@ def _change(piece: _Piece, rng: np.random.Generator) -> _Piece:
 def _silence(rng: np.random.Generator) -> _Piece:
     """4-9 s without speech, mouth in the neutral face."""
     n = int(rng.uniform(4, 9) * FPS)
-    sound = no_speech(SILENCES[rng.integers(len(SILENCES))], n * SAMPLES_PER_FRAME, rng)
+    sound = no_speech(str(rng.choice(SILENCES, p=SILENCE_SHARES)), n * SAMPLES_PER_FRAME, rng)
     return _Piece(sound, np.zeros((n, N_LANDMARKS, 3), np.float32), np.ones(n, np.float32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,7 +43,8 @@ class Windows:
         voices: extractor name -> [V, F] mean features of other voices (``data.voices``). Half of the windows
             are heard as if one of them spoke: the features keep their course about another mean, so that
             what follows does not hang on the voice.
-        real_share: of the spoken windows that are tracked people, where there is synthetic speech too.
+        real_share: of the spoken windows that are tracked people, where there is synthetic or taught motion
+            too; these share the rest evenly.
         jitter: noise on the features, in units of their deviation.
     """
 
@@ -66,9 +68,13 @@ class Windows:
         synthetic = np.array([takes[group[0]].synthetic for group in self._groups])
         silent = np.array([not name for name, _ in speakers])
         shares = np.sqrt(frames) * ~silent
-        for kind, share in ((synthetic, 1 - real_share), (~synthetic & ~silent, real_share)):
-            if kind.any() and (~kind & ~silent).any():
-                shares[kind] *= share / shares[kind].sum()
+        taught = np.array([takes[group[0]].taught for group in self._groups])
+        others = [kind for kind in (synthetic, taught) if kind.any()]
+        tracked = ~synthetic & ~taught & ~silent
+        if others and tracked.any():
+            shares[tracked] *= real_share / shares[tracked].sum()
+        for kind in others:
+            shares[kind] *= (1 - real_share) / len(others) / shares[kind].sum()
         shares /= max(shares.sum(), 1e-9)
         # Silence is a habit to keep, not a speaker to imitate: its share is what the takes say.
         quiet = float(frames[silent].sum() / frames.sum())
@@ -84,9 +90,10 @@ class Windows:
     def feature_dim(self) -> int:
         return int(self.takes[0].features.shape[1])
 
+    @cached_property
     def reference_amplitude(self) -> float:
         """Mean over speakers of their amplitude: what mouth_amp = 1 means."""
-        speakers = {take.speaker: take.amplitude for take in self.takes if take.speaker}
+        speakers = {take.speaker: take.amplitude for take in self.takes if take.speaker and not take.taught}
         return float(np.mean(list(speakers.values()))) if speakers else 1.0
 
     def feature_statistics(self) -> tuple[FloatArray, FloatArray]:
@@ -122,7 +129,7 @@ class Windows:
         if rng.random() < 0.5:
             offsets = offsets[:, MIRROR] * MIRROR_SIGN
         gain = float(np.exp(self.gain * rng.standard_normal()))
-        amplitude = take.amplitude or self.reference_amplitude()
+        amplitude = take.amplitude or self.reference_amplitude
         mask = take.mask[first:stop].astype(np.float32)
         rows = slice(2 * first, 2 * stop)
         features = take.features[rows].astype(np.float32)

@@ -38,6 +38,7 @@ class MotionConfig:
     hidden: int = 96
     """Width of encoder and decoder."""
     latent: int = 16
+    """Numbers per latent; 0: no latent at all, a plain regression (recipe ``plain``)."""
     kernel: int = 5
     encoder_layers: int = 2
     decoder_layers: int = 2
@@ -56,6 +57,8 @@ class MotionConfig:
             raise ValueError(f"look_ahead must be 0..6 frames (240 ms), not {self.look_ahead}")
         if self.latent % 2:
             raise ValueError(f"latent must be even (the flow splits it), not {self.latent}")
+        if not self.latent and self.recipe == "paper":
+            raise ValueError("recipe paper is a VAE and needs a latent; use recipe standard")
 
 
 def tiny() -> MotionConfig:
@@ -84,7 +87,12 @@ def paper() -> MotionConfig:
     )
 
 
-RECIPES = {"tiny": tiny, "standard": standard, "paper": paper}
+def plain() -> MotionConfig:
+    """Trunk and linear readout, one motion per sound: several of them make a teacher (training.teachers)."""
+    return MotionConfig(latent=0)
+
+
+RECIPES = {"tiny": tiny, "standard": standard, "paper": paper, "plain": plain}
 
 
 @dataclass(frozen=True)
@@ -103,12 +111,21 @@ class MotionVae(nn.Module):
         super().__init__()
         self.config = c = config
         symmetric = c.recipe == "paper"
-        right = (c.kernel - 1) // 2 if symmetric else 0
         self.condition = (
             PitchContour(c.feature_dim, c.channels)
             if symmetric
             else Trunk(c.feature_dim, c.channels, c.look_ahead, c.dropout, c.use_prosody)
         )
+        if c.latent:
+            self._build_variation(symmetric)
+        self.regress = None if symmetric else nn.Linear(c.channels, OUTPUTS)
+        self.mean = nn.Buffer(torch.zeros(OUTPUTS))
+        self.scale = nn.Buffer(torch.ones(OUTPUTS))
+
+    def _build_variation(self, symmetric: bool) -> None:
+        """Encoder, flow prior and decoder: what speech leaves open."""
+        c = self.config
+        right = (c.kernel - 1) // 2 if symmetric else 0
         # Stride-4 view of g: published k8 s4 p2 sees frames 4k-2..4k+5; the streaming one ends at 4k.
         self.squeeze = TimeConv(
             c.channels, c.channels, 2 * c.stride, stride=c.stride, right=5 if symmetric else 0
@@ -130,9 +147,6 @@ class MotionVae(nn.Module):
         self.expand = nn.Linear(c.latent, c.stride * c.hidden)
         self.decoder = WaveNet(c.hidden, c.channels, kernel=c.kernel, layers=c.decoder_layers, right=right)
         self.leave = nn.Linear(c.hidden, OUTPUTS)
-        self.regress = None if symmetric else nn.Linear(c.channels, OUTPUTS)
-        self.mean = nn.Buffer(torch.zeros(OUTPUTS))
-        self.scale = nn.Buffer(torch.ones(OUTPUTS))
 
     @property
     def look_ahead_frames(self) -> int:
@@ -146,7 +160,9 @@ class MotionVae(nn.Module):
     @property
     def context_frames(self) -> int:
         """Past frames that an output frame depends on, rounded up to whole latents."""
-        past = self.condition.context + self.decoder.context + self.config.stride * (self.flow.context + 3)
+        past = self.condition.context
+        if self.config.latent:
+            past += self.decoder.context + self.config.stride * (self.flow.context + 3)
         return -(-past // self.config.stride) * self.config.stride
 
     def encode(self, motion: Tensor, g: Tensor) -> Posterior:
@@ -158,17 +174,20 @@ class MotionVae(nn.Module):
 
     def prior(self, noise: Tensor, g: Tensor) -> Tensor:
         """Standard normal noise [B, K, D], scaled by the temperature -> latents."""
+        if not self.config.latent:
+            return noise
         z: Tensor = self.flow.inverse(noise, self.squeeze(g))
         return z
 
     def decode(self, z: Tensor, g: Tensor) -> Tensor:
         """Latents [B, K, D] -> standardised motion [B, T, 204]."""
+        likely: Tensor | None = None if self.regress is None else self.regress(g)
+        if likely is not None and not self.config.latent:
+            return likely
         # One latent becomes ``stride`` frames: a transposed convolution whose kernel is its stride.
         frames = self.expand(z).reshape(len(z), -1, self.config.hidden)
         y: Tensor = self.leave(self.decoder(frames, g))
-        if self.regress is not None:
-            y += self.regress(g)
-        return y
+        return y if likely is None else y + likely
 
     def divergence(self, posterior: Posterior, g: Tensor) -> Tensor:
         """Monte-Carlo KL: mean over latents of log q(z | motion) - log p(flow(z)) [nats per number]."""

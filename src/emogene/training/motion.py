@@ -58,10 +58,12 @@ class MotionTraining:
     """Weight of the sync expert (paper 0.01); needs an expert."""
     warmup_share: float = 0.2
     """KL rises over this share of the steps, so that the latent is used before it is priced."""
+    real_share: float = 0.5
+    """Of the spoken windows that are tracked people, where teachers or rules move other faces."""
 
 
 def training_recipe(name: str) -> tuple[MotionTraining, LoopConfig]:
-    """Loss weights and loop of a recipe: tiny, standard or paper."""
+    """Loss weights and loop of a recipe of ``motion.vae.RECIPES``."""
     if name == "paper":
         losses = MotionTraining(
             batch=64, frames=200, velocity=3.0, kl=0.4, regression=0, correlation=0, spread=0, sync=0.01
@@ -72,6 +74,8 @@ def training_recipe(name: str) -> tuple[MotionTraining, LoopConfig]:
         return losses, loop
     if name == "tiny":
         return MotionTraining(batch=4, frames=32), LoopConfig(steps=20, log_every=5, warmup=2)
+    if name == "plain":
+        return MotionTraining(), LoopConfig(steps=600, learning_rate=2e-3, warmup=50, validate_every=300)
     return MotionTraining(), LoopConfig(steps=900, learning_rate=2e-3, warmup=100, validate_every=450)
 
 
@@ -102,7 +106,7 @@ def train_motion(
         voices: mean features of other voices, see ``data.windows``.
         freeze: switches off the gradient of what shall stay as it is.
     """
-    windows = Windows(takes, voices=voices)
+    windows = Windows(takes, voices=voices, real_share=training.real_share)
     config = replace(config, feature_dim=windows.feature_dim)
     torch.manual_seed(loop.seed)
     network = MotionVae(config)
@@ -137,7 +141,7 @@ def fitting_expert(path: Path | None, features: str) -> SyncExpert | None:
 
 def _standardise(network: MotionVae, windows: Windows) -> float:
     """Set the statistics of input and output from the data; returns the reference amplitude."""
-    reference = windows.reference_amplitude()
+    reference = windows.reference_amplitude
     mean, std = windows.feature_statistics()
     if network.config.recipe == "paper":
         offsets = np.concatenate([take.offsets.reshape(len(take.offsets), -1) for take in windows.takes])
@@ -181,17 +185,17 @@ class MotionStep:
             features = features + self.windows.jitter * network.condition.std * torch.randn_like(features)
         true = (batch.offsets - network.mean) / network.scale
         g = network.condition(features, batch.prosody, batch.mouth_amp / self.reference, batch.synthetic)
-        posterior = network.encode(true, g)
-        sampled = network.decode(posterior.z, g)
-        result = {
-            "mse": square_error(sampled, true, self.weights, batch.mask),
-            "velocity": velocity_error(sampled, true, self.weights, batch.mask),
-            "kl": network.divergence(posterior, g),
-        }
-        loss = result["mse"] + t.velocity * result["velocity"] + kl_share * t.kl * result["kl"]
-        judged = sampled
+        loss, judged, result = torch.zeros(()), true, dict[str, Tensor]()
+        if network.config.latent:
+            posterior = network.encode(true, g)
+            judged = network.decode(posterior.z, g)
+            result["mse"] = square_error(judged, true, self.weights, batch.mask)
+            result["velocity"] = velocity_error(judged, true, self.weights, batch.mask)
+            result["kl"] = network.divergence(posterior, g)
+            loss = result["mse"] + t.velocity * result["velocity"] + kl_share * t.kl * result["kl"]
         if t.regression:
-            judged = network.decode(network.prior(torch.zeros_like(posterior.z), g), g)
+            silent = true.new_zeros(len(true), true.shape[1] // network.config.stride, network.config.latent)
+            judged = network.decode(network.prior(silent, g), g)
             result["mse_cold"] = square_error(judged, true, self.weights, batch.mask)
             result["velocity_cold"] = velocity_error(judged, true, self.weights, batch.mask)
             loss = loss + t.regression * (result["mse_cold"] + t.velocity * result["velocity_cold"])

@@ -62,7 +62,7 @@ def train_sync(
     mean, std = windows.feature_statistics()
     expert.mean.copy_(torch.from_numpy(mean))
     expert.std.copy_(torch.from_numpy(std))
-    expert.scale.fill_(windows.reference_amplitude())
+    expert.scale.fill_(windows.reference_amplitude)
 
     def step(index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         batch = windows.sample(rng, training.batch, training.frames)

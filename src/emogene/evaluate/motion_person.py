@@ -1,0 +1,94 @@
+"""What a person's own footage is worth: motion fitted to some seconds of it, judged on the rest.
+
+Clips of one speaker, in the order of their names, are pieces of one recording. Both ends of it are learned
+from in turn and what is left is judged, so that no frame is both; the neutral face comes from the learned
+part alone, as it would in `emogene create`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emogene.data.prepare import by_speaker
+from emogene.data.rest import neutral_face
+from emogene.evaluate.motion import Truth, follow_table, truths
+from emogene.features.extractor import SpeechFeatures
+from emogene.geometry.landmarks import MOUTH
+from emogene.io.clip import Clip
+from emogene.motion.model import MotionModel
+from emogene.training.adapt import adapt_motion
+from emogene.types import FPS, Audio, FloatArray
+
+LEAST_JUDGED_S = 4.0
+"""Speakers with less than this beside the learned part are left out."""
+
+
+def person_table(
+    clips: Sequence[Clip],
+    base: MotionModel,
+    extractor: SpeechFeatures,
+    prosody: Callable[[Audio], FloatArray],
+    work: Path,
+    *,
+    seconds: float,
+    steps: int | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Rows "as everybody" and "fitted": the table of ``follow_table``, mean over speakers and both ends.
+
+    Args:
+        clips: footage, corrected for its A/V offset.
+        base: the model to fit.
+        extractor, prosody: what it hears.
+        work: folder for the runs.
+        seconds: learned from, at most; a speaker needs 4 s more.
+        steps: optimizer steps; None: as in `emogene create`.
+    """
+    judged: list[Truth] = []
+    plain: list[FloatArray] = []
+    fitted: list[FloatArray] = []
+    for name, group in by_speaker(clips).items():
+        for end, (learned, rest) in enumerate(_ends(group, seconds)):
+            options = {} if steps is None else {"steps": steps}
+            model = adapt_motion(work / f"{name}-{end}", learned, base, extractor, prosody, **options)
+            neutral = neutral_face(learned)
+            amplitude = _amplitude(learned, neutral) / base.reference_amplitude
+            for clip in truths(rest, extractor, prosody):
+                # The neutral face that a product would know, and each end a speaker of its own.
+                moved = clip.offsets + clip.neutral - neutral
+                judged.append(replace(clip, speaker=f"{name}-{end}", neutral=neutral, offsets=moved))
+                for made, who in ((plain, base), (fitted, model)):
+                    made.append(
+                        who.generate(
+                            clip.features,
+                            clip.prosody,
+                            temperature=0.0,
+                            mouth_amp=float(np.clip(amplitude, 0.5, 2)),
+                        )
+                    )
+    if not judged:
+        return {}
+    return {"as everybody": follow_table(judged, plain), "fitted": follow_table(judged, fitted)}
+
+
+def _ends(group: Sequence[Clip], seconds: float) -> Iterator[tuple[list[Clip], list[Clip]]]:
+    """(learned, judged): the first ``seconds`` and the rest, then the last ``seconds`` and the rest."""
+    ordered = sorted(group, key=lambda clip: clip.folder.name)
+    total = sum(clip.n_frames for clip in ordered) / FPS
+    if total < seconds + LEAST_JUDGED_S:
+        return
+    for pieces in (ordered, ordered[::-1]):
+        learned: list[Clip] = []
+        while sum(clip.n_frames for clip in learned) < seconds * FPS:
+            learned.append(pieces[len(learned)])
+        if rest := pieces[len(learned) :]:
+            yield learned, rest
+
+
+def _amplitude(clips: Sequence[Clip], neutral: FloatArray) -> float:
+    offsets = np.concatenate([clip.arrays["landmarks_cano"][clip.valid] for clip in clips]) - neutral
+    return float(np.sqrt(offsets[:, MOUTH].var(0).mean()))
