@@ -37,8 +37,10 @@ logger = logging.getLogger(__name__)
 N_VERTICES = 19158
 NOT_BAKED = np.zeros((2, 0), np.uint8)
 BUST_BELOW_NECK_MM = 260.0
-# hm08's teeth sit too high and too far back behind the lips of the adult shapes.
-UPPER_TEETH_SHIFT_MM = np.array([0.0, -3.6, 2.0])
+# hm08's teeth sit too high and too far back behind the lips of the adult shapes, and the upper ones are
+# too short: a smile would show gum.
+UPPER_TEETH_SHIFT_MM = np.array([0.0, -2.8, 2.0])
+UPPER_TEETH_STRETCH = 1.22
 LOWER_TEETH_SHIFT_MM = np.array([0.0, -5.0, -1.0])
 TONGUE_SHIFT_MM = np.array([0.0, -5.0, -3.0])
 _HEAD_BONES = (
@@ -70,6 +72,9 @@ def build_kit(recipe: PersonaRecipe, sources: Sources) -> Kit:
     landmarks = shape[pairs].mean(1)
     if recipe.hair_cut_mm is not None:
         bound["hair"] = _cut(bound["hair"], shape, landmarks[8, 1] + recipe.hair_cut_mm)
+    if recipe.hair_crown:
+        bound["hair"] = _round_crown(bound["hair"], shape, landmarks[36, 1], recipe.hair_crown)
+    bound["teeth"] = _stretched(bound["teeth"], shape, groups["helper-upper-teeth"])
     hidden = bound["clothes"].hidden
     keep = (shape[body.faces, 1].mean(1) > joint_neck[1] - BUST_BELOW_NECK_MM) & ~np.array(
         [all(v in hidden for v in face) for face in body.faces.tolist()]
@@ -207,6 +212,24 @@ def _cut(hair: BoundPart, shape: FloatTable, end_mm: float) -> BoundPart:
     styled[:, 2] = (styled[:, 2] + 10) * (1 - 0.10 * turn) - 10
     surface = Surface(faces[keep], hair.surface.uv, hair.surface.face_uv[keep])
     return replace(hair, surface=surface, offset_mm=hair.offset_mm + styled - grown)
+
+
+def _round_crown(hair: BoundPart, shape: FloatTable, eyes_mm: float, amount: float) -> BoundPart:
+    """Give the crown the roundness of a head: the sheet of ``long01`` narrows towards the top like a cone."""
+    grown = (shape[hair.refs] * hair.weights[..., None]).sum(1) + hair.offset_mm
+    above = np.clip((grown[:, 1] - eyes_mm - 30.0) / 90.0, 0, 1)
+    styled = grown.copy()
+    styled[:, 0] *= 1 + amount * above**1.3
+    return replace(hair, offset_mm=hair.offset_mm + styled - grown)
+
+
+def _stretched(teeth: BoundPart, shape: FloatTable, upper_vertices: IndexTable) -> BoundPart:
+    """Lengthen the upper teeth from their tips upwards."""
+    upper = np.isin(teeth.refs, upper_vertices).max(axis=1)
+    height = ((shape[teeth.refs] * teeth.weights[..., None]).sum(1) + teeth.offset_mm)[:, 1]
+    rise = np.where(upper, height - np.percentile(height[upper], 2), 0.0)
+    longer = (UPPER_TEETH_STRETCH - 1) * rise[:, None] * np.array([0.0, 1.0, 0.0])
+    return replace(teeth, offset_mm=teeth.offset_mm + longer)
 
 
 def _follow_weights(sources: Sources, groups: dict[str, IndexTable]) -> tuple[FloatTable, FloatTable]:

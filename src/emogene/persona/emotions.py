@@ -17,8 +17,9 @@ LEVEL_DOSE = {1: 0.4, 2: 0.7, 3: 1.0}
 _RECIPES = {
     "neutral": {},
     "happy": {
-        "mouthSmile": 1.0, "cheekSquint": 0.70, "eyeSquint": 0.18, "mouthUpperUp": 0.35, "browOuterUp": 0.35,
-        "browInnerUp": 0.10, "mouthDimple": 0.15,
+        # A smile that shows the upper teeth, also while nothing is said.
+        "mouthSmile": 0.80, "cheekSquint": 0.70, "eyeSquint": 0.12, "mouthUpperUp": 0.60, "jawOpen": 0.05,
+        "mouthLowerDown": 0.32, "mouthDimple": 0.15, "browInnerUp": 0.22, "browOuterUp": 0.20,
     },
     "angry": {
         "browDown": 1.0, "noseSneer": 0.60, "eyeSquint": 0.55, "eyeWide": 0.30, "mouthFrown": 0.50,
@@ -26,14 +27,16 @@ _RECIPES = {
         "mouthShrugLower": 0.20,
     },
     "contempt": {
-        "mouthSmileRight": 0.45, "mouthDimpleRight": 0.75, "mouthUpperUpRight": 0.2, "cheekSquintRight": 0.35,
-        "eyeSquintLeft": 0.35, "eyeSquintRight": 0.4, "browDownLeft": 0.35, "browOuterUpRight": 0.45,
-        "mouthPressLeft": 0.3,
+        # One corner raised and drawn aside, the other down, lids and brows low: a smirk is taken for joy.
+        "mouthSmileRight": 0.50, "mouthDimpleRight": 0.60, "mouthUpperUpRight": 0.40, "noseSneerRight": 0.40,
+        "mouthRight": 0.25, "mouthFrownLeft": 0.60, "mouthShrugLower": 0.30, "browDown": 0.30,
+        "eyeBlink": 0.25, "eyeSquint": 0.15,
     },
     "disgust": {
-        # Little brow: with lowered brows it is taken for anger.
-        "noseSneer": 1.0, "mouthUpperUp": 0.80, "browDown": 0.30, "cheekSquint": 0.6, "eyeSquint": 0.55,
-        "mouthFrown": 0.45, "mouthShrugLower": 0.40, "mouthLowerDown": 0.15,
+        # Little brow: lowered, it is taken for anger. The lower lip curls out, the lids droop.
+        "noseSneer": 1.0, "mouthUpperUp": 1.0, "browDown": 0.15, "browInnerUp": 0.10, "cheekSquint": 0.9,
+        "eyeSquint": 0.9, "eyeBlink": 0.30, "mouthFrown": 0.60, "mouthShrugLower": 1.0,
+        "mouthLowerDown": 0.08,
     },
     "fear": {
         "browInnerUp": 1.0, "browOuterUp": 0.35, "browDown": 0.30, "eyeWide": 1.0, "mouthStretch": 0.90,
@@ -68,6 +71,7 @@ BROW_DROP_ON_ACCENT = np.array([0.4, 0, 0.4, 0, 0, 0, 0, 0])
 
 _IS_MOUTH = np.array([name.startswith("mouth") for name in ARKIT_52])
 _IS_SMILE = np.array([name.startswith("mouthSmile") for name in ARKIT_52])
+_IS_SNEER = np.array([name.startswith("noseSneer") for name in ARKIT_52])
 _IS_CORNER = np.array([name.startswith(("mouthFrown", "mouthDimple")) for name in ARKIT_52])
 
 
@@ -93,5 +97,7 @@ def yield_to_speech(emotional: Reals, *, rounding: Reals, closure: Reals, fricti
     scale = np.where(_IS_MOUTH, (1 - 0.6 * rounded) * free, scale)
     scale = np.where(_IS_CORNER, 1 - 0.4 * rounded, scale)
     scale = np.where(_IS_SMILE, 1 - 0.55 * rounded, scale)
+    # A wrinkled nose lifts the upper lip.
+    scale = np.where(_IS_SNEER, (1 - 0.4 * closure)[:, None], scale)
     scale[:, UNIT["jawOpen"]] = 1 - 0.9 * closure
     return emotional * scale

@@ -28,6 +28,8 @@ class PersonaRecipe:
     """False: only the hair's one large sheet, for cuts whose loose strips stand off the head."""
     hair_cut_mm: float | None = None
     """Cut the hair straight this far above the chin (negative: below); None: as it grows."""
+    hair_crown: float = 0.0
+    """How much wider the hair gets at the crown."""
     brows: str = "eyebrow001"
     brow_rgb: RGB = (0.20, 0.13, 0.09)
     lashes: str = "eyelashes01"
@@ -69,16 +71,24 @@ JONAS = PersonaRecipe(
     female=0.0,
     age={"young": 0.75, "old": 0.25},
     origin={"african": 0.55, "caucasian": 0.45},
-    details={"eyebrows/eyebrows-trans-up": 0.3, "mouth/mouth-angles-up": 0.1, "head/head-square": 0.2},
+    details={
+        "eyebrows/eyebrows-trans-up": 0.45,
+        "eyebrows/eyebrows-angle-up": 0.25,
+        "mouth/mouth-angles-up": 0.40,
+        "head/head-square": 0.15,
+        "eyes/*-eye-scale-incr": 0.35,
+        "eyes/*-eye-height2-incr": 0.20,
+        "chin/chin-height-decr": 0.15,
+    },
     hair="short04",
     hair_strips=False,
     hair_rgb=(0.21, 0.18, 0.165),
     brow_rgb=(0.10, 0.07, 0.05),
     eyes="brownlight_eye.png",
-    eye_rgb=(0.52, 0.40, 0.33),
+    eye_rgb=(0.80, 0.62, 0.48),
     clothes="male_casualsuit02",
     clothes_rgb=(0.34, 0.37, 0.33),
-    skin_rgb=(0.57, 0.415, 0.33),
+    skin_rgb=(0.565, 0.425, 0.345),
     lip_rgb=(0.54, 0.33, 0.29),
     stubble=0.5,
     scalp=0.2,
@@ -89,10 +99,23 @@ LENA = replace(
     MARA,
     name="lena",
     age={"young": 0.88, "old": 0.12},
+    details={
+        **MARA.details,
+        "head/head-scale-horiz-decr": 0.35,
+        "eyebrows/eyebrows-angle-up": 0.0,
+        "eyes/*-eye-scale-incr": 0.42,
+        "eyes/*-eye-height2-incr": 0.15,
+        "mouth/mouth-angles-up": 0.30,
+        "mouth/mouth-upperlip-volume-incr": 0.45,
+        "chin/chin-height-decr": 0.30,
+    },
     hair_cut_mm=4.0,
+    hair_crown=0.34,
     hair_rgb=(0.37, 0.255, 0.175),
-    brow_rgb=(0.12, 0.065, 0.035),
-    eye_rgb=(0.72, 0.58, 0.46),
+    brow_rgb=(0.20, 0.115, 0.07),
+    eyes="grey_eye.png",
+    eye_rgb=(0.62, 0.64, 0.58),
+    skin_rgb=(0.815, 0.61, 0.515),
     lip_rgb=(0.70, 0.355, 0.335),
     clothes_rgb=(0.30, 0.33, 0.36),
     freckles=0.3,

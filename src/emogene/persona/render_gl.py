@@ -13,12 +13,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from emogene.geometry.blendshapes import units_row
 from emogene.geometry.landmarks import lip_opening
 from emogene.io.clip import MASK_BACKGROUND, MASK_HEAD, MASK_TORSO
 from emogene.io.textures import decode_texture
 from emogene.persona import shaders
+from emogene.persona.creases import SMILE, Painted, crease_sheets, crease_weights
 from emogene.persona.mesh import PersonaMesh, SmoothPart
 from emogene.persona.opengl import open_context
+from emogene.persona.skin import axis_mm, unroll
 from emogene.types import ByteArray, Camera, FloatArray
 
 DM = 0.01
@@ -59,7 +62,9 @@ class Studio:
 class _Buffers:
     """A part's arrays on the device; positions, normals and light are rewritten every frame."""
 
-    def __init__(self, context: Any, program: Any, depth: Any, part: SmoothPart, texture: Any) -> None:
+    def __init__(
+        self, context: Any, program: Any, depth: Any, part: SmoothPart, rest_mm: FloatArray, texture: Any
+    ) -> None:
         quads = part.faces
         corners = np.stack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).reshape(-1)
         uv = np.stack([part.face_uv[:, [0, 1, 2]], part.face_uv[:, [0, 2, 3]]], 1).reshape(-1, 2)
@@ -76,7 +81,8 @@ class _Buffers:
         corner_uv = context.buffer(np.ascontiguousarray(uv[first], "f4").tobytes())
         index = context.buffer(inverse.astype("i4").tobytes())
         surface = [(self.position, "3f", "P"), (corner_uv, "2f", "U")]
-        lit = [*surface, (self.normal, "3f", "N"), (self.light, "3f", "A")]
+        rest = context.buffer(np.ascontiguousarray(rest_mm[self.vertex], "f4").tobytes())
+        lit = [*surface, (self.normal, "3f", "N"), (self.light, "3f", "A"), (rest, "3f", "R")]
         self.array = context.vertex_array(program, lit, index)
         self.depth_array = context.vertex_array(depth, surface, index)
 
@@ -95,7 +101,7 @@ class _Buffers:
 
 
 class Renderer:
-    """Draws one persona; hold one per process, it owns a GL context."""
+    """Draws one persona. Each owns a GL context and makes it current while it draws, so several can live."""
 
     def __init__(self, mesh: PersonaMesh, studio: Studio | None = None) -> None:
         self.mesh, self.studio = mesh, studio or Studio()
@@ -122,11 +128,17 @@ class Renderer:
             luminance = ((picture[..., :3] / 255.0) ** 2.2 @ np.array([0.3, 0.5, 0.2]))[solid]
             self._gain[name] = float(0.55 / max(np.percentile(luminance, 80), 1e-3))
             texture = self._texture(picture)
-            self._parts[name] = _Buffers(self.context, self._program, self._depth_program, part, texture)
+            rest = part.matrix @ mesh.kit.base_mm + part.offset_mm - mesh.origin_mm
+            self._parts[name] = _Buffers(
+                self.context, self._program, self._depth_program, part, rest, texture
+            )
+            if name == "teeth":
+                self._arch_mm = float(rest[:, 2].max())
+        self._creases = self._crease_textures()
         self.view = self._view()
         self.camera = self._camera()
         self._light = _orthographic(2.6, 0.1, 20.0) @ _look_at(
-            self._target + 9 * _unit(np.array([-0.58, 0.55, 0.78])), self._target
+            self._target + 9 * _unit(np.array(shaders.KEY_FROM)), self._target
         )
         self._occlusion = {name: part.occlusion / np.float32(255) for name, part in mesh.kit.parts.items()}
 
@@ -134,27 +146,16 @@ class Renderer:
         self, units: FloatArray, euler_rad: FloatArray, translation_mm: FloatArray
     ) -> tuple[ByteArray, ByteArray]:
         """Picture [H, W, 3] and class mask [H, W] (io.clip's classes) of one pose."""
-        self._upload(units, euler_rad, translation_mm)
-        gap_mm = float(lip_opening(self.mesh.landmarks(units, euler_rad, translation_mm)))
-        opened = float(np.clip(gap_mm / _LIPS_OPEN_MM, 0, 1) ** 0.7)
-        for name, part in self._parts.items():
-            shut, wide = self._occlusion[name]
-            part.shade(shut * (1 - opened) + wide * opened)
-        self._shadow_frame.use()
-        self._shadow_frame.clear(depth=1.0)
-        self._draw_depth(self._light)
-        self._frame.use()
-        self._frame.clear(0, 0, 0, 1, depth=1.0)
-        self._draw_backdrop()
-        self._draw_parts()
-        return self._read()
+        with self.context:
+            return self._drawn(units, euler_rad, translation_mm)
 
     def background(self) -> ByteArray:
         """The backdrop alone [H, W, 3]."""
-        self._frame.use()
-        self._frame.clear(0, 0, 0, 1, depth=1.0)
-        self._draw_backdrop()
-        return self._read()[0]
+        with self.context:
+            self._frame.use()
+            self._frame.clear(0, 0, 0, 1, depth=1.0)
+            self._draw_backdrop()
+            return self._read()[0]
 
     def pose(self, euler_rad: FloatArray, translation_mm: FloatArray) -> FloatArray:
         """camera_from_head [4, 4] in canonical units for :attr:`camera`."""
@@ -169,6 +170,10 @@ class Renderer:
 
     def sky_seen(self, units: FloatArray, directions: NDArray[np.float64]) -> dict[str, FloatArray]:
         """Share [m] in 0..1 of ``directions`` [D, 3] that each vertex of each part sees, by depth maps."""
+        with self.context:
+            return self._sky_seen(units, directions)
+
+    def _sky_seen(self, units: FloatArray, directions: NDArray[np.float64]) -> dict[str, FloatArray]:
         zero = np.zeros(3, np.float32)
         vertices = {k: v * DM for k, v in self.mesh.vertices(units, zero, zero).items()}
         normals = self._upload(units, zero, zero)
@@ -198,6 +203,25 @@ class Renderer:
         target.release()
         return {name: (seen[name] / total[name]).astype(np.float32) for name in vertices}
 
+    def _drawn(
+        self, units: FloatArray, euler_rad: FloatArray, translation_mm: FloatArray
+    ) -> tuple[ByteArray, ByteArray]:
+        self._upload(units, euler_rad, translation_mm)
+        gap_mm = float(lip_opening(self.mesh.landmarks(units, euler_rad, translation_mm)))
+        opened = float(np.clip(gap_mm / _LIPS_OPEN_MM, 0, 1) ** 0.7)
+        for name, part in self._parts.items():
+            shut, wide = self._occlusion[name]
+            part.shade(shut * (1 - opened) + wide * opened)
+        self._shadow_frame.use()
+        self._shadow_frame.clear(depth=1.0)
+        self._draw_depth(self._light)
+        self._frame.use()
+        self._frame.clear(0, 0, 0, 1, depth=1.0)
+        self._draw_backdrop()
+        self._set_face(units, euler_rad, translation_mm)
+        self._draw_parts()
+        return self._read()
+
     def _upload(self, units: FloatArray, euler: FloatArray, translation: FloatArray) -> dict[str, FloatArray]:
         vertices = self.mesh.vertices(units, euler, translation)
         return {name: self._parts[name].upload(v * DM) for name, v in vertices.items()}
@@ -210,16 +234,49 @@ class Renderer:
         self._backdrop.render(moderngl.TRIANGLE_STRIP)
         self.context.enable(moderngl.DEPTH_TEST)
 
+    def _set_face(self, units: FloatArray, euler_rad: FloatArray, translation_mm: FloatArray) -> None:
+        """Tell the shader where the head is, where the lips part and how deep each crease is."""
+        program, mesh = self._program, self.mesh
+        head = mesh.head_matrix(euler_rad, translation_mm).astype(np.float64)
+        from_world = np.linalg.inv(head) @ np.diag([1 / DM, 1 / DM, 1 / DM, 1.0])
+        from_world[:3, 3] -= mesh.origin_mm
+        program["to_head"].write(np.ascontiguousarray(from_world.T, "f4").tobytes())
+        lips = mesh.landmarks_cano(units, euler_rad, translation_mm)[60:68] * mesh.unit_mm
+        program["lips"].value = tuple(float(lips[i, 1]) for i in (2, 6, 0, 4))
+        middle, half = (lips[0, 0] + lips[4, 0]) / 2, (lips[4, 0] - lips[0, 0]) / 2
+        program["mouth"].value = float(middle), float(max(half, 5.0)), self._arch_mm
+        for side, row in zip(("right", "left"), crease_weights(units), strict=True):
+            program[f"deep_{side}"].write(row.tobytes())
+
+    def _crease_textures(self) -> list[Any]:
+        sheets = crease_sheets(self._painted({}), self._painted(SMILE))
+        # The lining of the mouth has this corner to itself.
+        sheets[-20:, :20] = 128
+        return [self._texture(np.ascontiguousarray(sheets[..., k : k + 4])) for k in (0, 4)]
+
+    def _painted(self, face: dict[str, float]) -> Painted:
+        """Where the texels of the skin and the landmarks lie on an unturned face, mm from the eyes."""
+        skin, mesh, still = self.mesh.kit.parts["skin"], self.mesh, np.zeros(3, np.float32)
+        units = units_row(face)
+        corners = (mesh.express(units)[skin.refs[:, 0]] - mesh.origin_mm)[skin.faces]
+        values = np.concatenate([corners, np.zeros((*corners.shape[:2], 2))], -1)
+        rest = mesh.neutral_cano * mesh.unit_mm
+        place, _ = unroll(self.context, skin.face_uv, values, axis_mm(rest.astype(np.float64)))
+        return place, mesh.landmarks(units, still, still) - mesh.origin_mm
+
     def _draw_parts(self) -> None:
         import moderngl
 
         program, recipe = self._program, self.mesh.kit.about["recipe"]
         program["camera"].write((self._projection() @ self.view).T.astype("f4").tobytes())
         program["light"].write(self._light.T.astype("f4").tobytes())
-        program["eye"].value = tuple(self._eye)
+        program["eye"].value, program["key_from"].value = tuple(self._eye), shaders.KEY_FROM
         program["colour"].value, program["shadows"].value, program["detail"].value = 0, 1, 2
         self._shadow_map.use(1)
         self._detail.use(2)
+        for place, texture in enumerate(self._creases, 3):
+            program[f"creases_{place - 3}"].value = place
+            texture.use(place)
         self.context.enable(moderngl.BLEND)
         self.context.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
         tints = {"hair": "hair_rgb", "brows": "brow_rgb", "clothes": "clothes_rgb", "eyes": "eye_rgb"}

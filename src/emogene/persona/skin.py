@@ -30,7 +30,7 @@ def skin_uv(corners: NDArray[np.float64], landmarks: NDArray[np.float64], inside
     Height runs along y + 0.4 z, so that the underside of chin, lips and nose keeps an extent of its own.
     Quads inside the mouth ([M] ``inside``) share one small patch of their own.
     """
-    angle = np.arctan2(corners[..., 0], corners[..., 2] - _axis_mm(landmarks))
+    angle = np.arctan2(corners[..., 0], corners[..., 2] - axis_mm(landmarks))
     # A quad across the back seam: bring its corners to one side.
     across = (angle.max(1) - angle.min(1)) > np.pi
     angle[across] = np.where(angle[across] < 0, angle[across] + 2 * np.pi, angle[across])
@@ -67,7 +67,9 @@ def paint_skin(
     corners [M, 4, 3] mm and uv [M, 4, 2] of the skin's quads, old_uv [M, 4, 2] their places in the region
     masks, landmarks [68, 3] mm, hair [P, 3] mm: points of the hair, below which lies scalp.
     """
-    position, mask_uv = _bake(uv, np.concatenate([corners, old_uv], -1), _axis_mm(landmarks))
+    context = open_context()
+    position, mask_uv = unroll(context, uv, np.concatenate([corners, old_uv], -1), axis_mm(landmarks))
+    context.release()
     rng = np.random.default_rng(recipe.seed)
     lips = _mask(sources.mask("lips"), mask_uv, 1.2)
     inside = np.zeros_like(lips)
@@ -92,7 +94,8 @@ def paint_skin(
     return np.dstack([srgb * 255, alpha]).round().astype(np.uint8)
 
 
-def _axis_mm(landmarks: NDArray[np.float64]) -> float:
+def axis_mm(landmarks: NDArray[np.float64]) -> float:
+    """Depth of the axis about which the skin is unrolled."""
     return float(landmarks[[0, 16], 2].mean() - 5.0)
 
 
@@ -100,11 +103,10 @@ def _linear(rgb: RGB) -> Array:
     return np.array(rgb, np.float32) ** 2.2
 
 
-def _bake(uv: Array, values: NDArray[np.float64], axis_mm: float) -> tuple[Array, Array]:
-    """Draw per-corner values into the texture: positions [S, S, 3] and mask places [S, S, 2]."""
+def unroll(context: Any, uv: Array, values: NDArray[Any], axis: float) -> tuple[Array, Array]:
+    """Draw per-corner values [M, 4, 5] into the texture: positions [S, S, 3] and mask places [S, S, 2]."""
     import moderngl
 
-    context = open_context()
     program: Any = context.program(
         "#version 330\nuniform float axis; in vec2 U; in vec3 P; in vec2 M; out vec3 p; out vec2 m;\n"
         "void main() {\n"
@@ -122,10 +124,10 @@ def _bake(uv: Array, values: NDArray[np.float64], axis_mm: float) -> tuple[Array
     frame.clear(depth=1.0)
     # Where quads overlap (nostrils, folds of the lids) the one further from the axis is seen: it wins.
     context.enable(moderngl.DEPTH_TEST)
-    program["axis"].value = axis_mm
+    program["axis"].value = axis
     array.render()
     place, mask = (np.frombuffer(t.read(), "f4").reshape(SIZE, SIZE, 4)[::-1].copy() for t in targets)
-    context.release()
+    frame.release()
     # Texels beyond the last quad take the nearest one's place, so that no seam shows when filtered.
     empty = place[..., 3] < 0.5
     rows_, columns = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
