@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emogene.persona.check_clip import as_text, takes_of
+from emogene.persona.check_clip import as_text, closed_share, takes_of
 from emogene.types import EMOTIONS, NEUTRAL
 
 
@@ -25,3 +25,12 @@ def test_a_table_reads_row_by_row() -> None:
     table[EMOTIONS.index("happy"), EMOTIONS.index("sad")] = 1
     text = as_text(table)
     assert "| happy |" in text and "75% |" in text and "right: 75% of 4" in text and "angry |  |" not in text
+
+
+def test_closures_are_looked_for_in_p_b_m_alone() -> None:
+    opening = np.ones(100, np.float32)
+    opening[[10, 11, 50]] = 0.0
+    opening[60:70] = 0.05
+    phones = [(0.4, 0.48, "p"), (1.0, 1.08, "m"), (2.0, 2.04, "b"), (2.4, 2.8, "aa")]
+    assert np.isclose(closed_share(opening, np.arange(100), phones), 2 / 3)
+    assert np.isnan(closed_share(opening, np.arange(100), phones[3:]))

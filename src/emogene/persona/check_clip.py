@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,7 @@ from emogene.io.video import read_video
 from emogene.persona.animation import animate_face
 from emogene.persona.kit import shipped_kit
 from emogene.persona.mesh import PersonaMesh
+from emogene.persona.phones import Phone, viseme_of
 from emogene.persona.portrait_clip import babble
 from emogene.persona.render_gl import Renderer
 from emogene.types import EMOTIONS, FPS, N_EMOTIONS, NEUTRAL, ByteArray, FloatArray
@@ -39,13 +41,19 @@ logger = logging.getLogger(__name__)
 
 ACTS, ACT_FRAMES, ACT_EVERY = 2, 60, 8
 """Takes of each emotion that a persona acts, their length, and how many frames lie between two looks."""
+SHUT = 0.20
+"""Lips below this share of their range count as shut, as in evaluate.motion."""
 LEAST_DOSE = 0.55
 """Takes with less of an emotion than this are not asked for."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The tracker against exact labels: share of frames with a face, correlations, median pixels off."""
+    """The tracker against exact labels: share of frames with a face, correlations, median pixels off.
+
+    closed: share of the phones p, b, m at which the tracked lips meet (NaN where phones are unknown);
+    closed_true: the same by the exact labels.
+    """
 
     frames: int
     found: float
@@ -53,6 +61,8 @@ class Agreement:
     lip_width_r: float
     eye_opening_r: float
     median_px: float
+    closed: float
+    closed_true: float
 
 
 def agreement(clip: Clip, indices: NDArray[np.intp], track: Track) -> Agreement:
@@ -75,7 +85,24 @@ def agreement(clip: Clip, indices: NDArray[np.intp], track: Track) -> Agreement:
         lip_width_r=r(lip_width(exact), lip_width(seen)),
         eye_opening_r=r(eye_opening(exact).mean(1), eye_opening(seen).mean(1)),
         median_px=float(np.median(away)),
+        closed=closed_share(lip_opening(seen), indices[ok], clip.phones),
+        closed_true=closed_share(lip_opening(exact), indices[ok], clip.phones),
     )
+
+
+def closed_share(opening: FloatArray, indices: NDArray[np.intp], phones: Sequence[Phone]) -> float:
+    """Share of p, b, m during which the lips come below ``SHUT`` of their 5-95 % range.
+
+    opening: [n] of the frames ``indices`` [n] of a clip at 25 fps.
+    """
+    low, high = np.quantile(opening, (0.05, 0.95))
+    met = [
+        opening[inside].min() < low + SHUT * (high - low)
+        for start_s, end_s, label in phones
+        if viseme_of(label) == "PP"
+        and (inside := (indices >= round(start_s * FPS)) & (indices <= round(end_s * FPS))).any()
+    ]
+    return float(np.mean(met)) if met else float("nan")
 
 
 def takes_of(emotion: FloatArray, least_dose: float = LEAST_DOSE) -> list[tuple[slice, int]]:
