@@ -10,7 +10,7 @@ import pytest
 
 from emogene.avatar import Avatar
 from emogene.pipeline import Session, animate
-from emogene.types import SAMPLES_PER_FRAME, Audio
+from emogene.types import EMOTIONS, SAMPLES_PER_FRAME, Audio, Motion
 from tests import tiny_avatar
 
 SIZE = tiny_avatar.SIZE
@@ -77,6 +77,26 @@ def test_the_dose_limits_of_an_avatar_hold(avatar: Avatar) -> None:
     limited = list(animate(audio, calm, TRACK, size=SIZE, features="mel"))
     neutral = list(animate(audio, avatar, size=SIZE, features="mel"))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(limited, neutral, strict=True))
+
+
+def test_networks_hear_of_an_emotion_as_far_as_the_video_knows_it(avatar: Avatar) -> None:
+    neutral = avatar.card.known_share(np.eye(len(EMOTIONS), dtype=np.float32))
+    assert (neutral[[i for i, label in enumerate(EMOTIONS) if label != "neutral"]] == 1.0).all()
+    unknown = replace(avatar, card=replace(avatar.card, emotions_known={"happy": 0.0, "sad": 0.5}))
+    half = np.zeros((1, len(EMOTIONS)), np.float32)
+    half[0, [EMOTIONS.index("happy"), EMOTIONS.index("sad")]] = 0.3, 0.6
+    assert unknown.card.known_share(half)[0] == pytest.approx(1 / 3)
+
+    def moved(avatar: Avatar, emotion: str) -> Motion:
+        session = Session(avatar, emotion, size=SIZE, features="mel")
+        session.push_audio(tone(1).samples)
+        session.flush()
+        return session._move(0, 16)[0]
+
+    calm, happy = moved(unknown, "neutral"), moved(unknown, "happy")
+    assert np.allclose(happy.known, calm.known, atol=1e-6)
+    assert np.abs(happy.landmarks_cano - calm.landmarks_cano).max() > 0.01
+    assert np.array_equal(moved(avatar, "happy").landmarks_cano, happy.landmarks_cano)
 
 
 def test_a_background_makes_rgb(avatar: Avatar) -> None:

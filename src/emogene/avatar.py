@@ -26,7 +26,7 @@ from emogene.io.files import atomic_folder, check_format_version, read_json, wri
 from emogene.io.tensors import load_arrays, save_arrays
 from emogene.pose.bank import PoseBank
 from emogene.render.portrait import Portrait
-from emogene.types import Identity
+from emogene.types import EMOTIONS, FloatArray, Identity
 
 AVATAR_FORMAT = 1
 BUILT_IN = "lena"
@@ -40,6 +40,8 @@ class AvatarCard:
     synthetic: no real person. consent: the statement of the person shown; empty only where synthetic.
     dose_limits: emotion label -> highest dose that still looks right on this person; labels without
         one have no limit.
+    emotions_known: emotion label -> share of it, 0..1, that the person's video showed; what it did not show
+        bends the face, but the portrait's networks do not hear of it. Labels without one are known.
     made_by: how it was built (command, source hash, seconds, quality), for the reader of the card.
     """
 
@@ -48,6 +50,7 @@ class AvatarCard:
     licence: str = "all rights reserved by the person shown"
     consent: str = ""
     dose_limits: dict[str, float] = field(default_factory=dict)
+    emotions_known: dict[str, float] = field(default_factory=dict)
     made_by: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,6 +59,12 @@ class AvatarCard:
                 f"avatar {self.name!r} shows a real person: give their statement with --consent"
                 ' (for example --consent "I am the person shown and agree")'
             )
+
+    def known_share(self, weights: FloatArray) -> FloatArray:
+        """Share of the emotion of frames with ``weights`` [T, 8] that the person's video showed, [T]."""
+        felt = weights * (np.arange(len(EMOTIONS)) != EMOTIONS.index("neutral"))
+        known = np.array([self.emotions_known.get(label, 1.0) for label in EMOTIONS], np.float32)
+        return np.asarray((felt * known).sum(1) / np.maximum(felt.sum(1), 1e-6), np.float32)
 
 
 @dataclass(frozen=True)

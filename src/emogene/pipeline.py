@@ -171,14 +171,16 @@ class Session:
             inside = slice(first - lead, last - lead)
             # The person's video knows their speech, rarely their anger: projecting the emotional face would
             # take up to two thirds of it away (brows of a GRID speaker), so the emotion is added behind.
-            offsets = stages.project(neutral[inside]) + (emotional.offsets - neutral)[inside]
+            speech, added = stages.project(neutral[inside]), (emotional.offsets - neutral)[inside]
+            share = self.avatar.card.known_share(weights[inside])
         with self._timed("pose"):
             rhythm = self._prosody.window(2 * first, 2 * last)
             pose, eyes = stages.pose.sample(rhythm, weights[inside], start_frame=first)
             neutral_face = self.avatar.identity.neutral_cano
-            offsets = apply_eyes(offsets, neutral_face, eyes, self._shut_share)
+            offsets = apply_eyes(speech + added, neutral_face, eyes, self._shut_share)
             eyes = with_emotion(eyes, emotional.eyes_delta[inside], emotional.gaze_delta[inside])
-        return Motion(neutral_face + offsets, eyes), pose
+        known = neutral_face + speech + share[:, None, None] * added
+        return Motion(neutral_face + offsets, eyes, known), pose
 
     def _ask(self, first: int, last: int) -> None:
         """Have frames [first, last) drawn; the landmark window reaches back into the last block."""
@@ -186,10 +188,7 @@ class Session:
         past = 0 if self._seen is None else len(self._seen[0])
         if self._seen is not None:
             before = self._seen
-            motion = Motion(
-                np.concatenate([before[0].landmarks_cano, motion.landmarks_cano]),
-                np.concatenate([before[0].eyes, motion.eyes]),
-            )
+            motion = before[0].then(motion)
             pose = HeadPose(np.concatenate([before[1].camera_from_head, pose.camera_from_head]))
         recent = slice(-(WINDOW - 1), None)
         self._seen = motion[recent], pose[recent]

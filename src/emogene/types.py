@@ -76,22 +76,43 @@ class Audio:
 class Motion:
     """Face motion at 25 fps in canonical head space.
 
-    landmarks_cano: [T, 68, 3]; eyes: [T, 4], columns EYE_CHANNELS.
+    landmarks_cano: [T, 68, 3]; eyes: [T, 4], columns EYE_CHANNELS. known_cano: [T, 68, 3] the same faces
+    without what the person's video never showed: a portrait bends to landmarks_cano, its networks are
+    shown known_cano; None: landmarks_cano.
     """
 
     landmarks_cano: FloatArray
     eyes: FloatArray
+    known_cano: FloatArray | None = None
 
     def __post_init__(self) -> None:
         landmarks = _checked("landmarks_cano", self.landmarks_cano, (None, N_LANDMARKS, 3))
         object.__setattr__(self, "landmarks_cano", landmarks)
         object.__setattr__(self, "eyes", _checked("eyes", self.eyes, (len(landmarks), len(EYE_CHANNELS))))
+        if self.known_cano is not None:
+            known = _checked("known_cano", self.known_cano, (len(landmarks), N_LANDMARKS, 3))
+            object.__setattr__(self, "known_cano", known)
 
     def __len__(self) -> int:
         return len(self.landmarks_cano)
 
     def __getitem__(self, frames: slice) -> Motion:
-        return Motion(self.landmarks_cano[frames], self.eyes[frames])
+        known = None if self.known_cano is None else self.known_cano[frames]
+        return Motion(self.landmarks_cano[frames], self.eyes[frames], known)
+
+    @property
+    def known(self) -> FloatArray:
+        """[T, 68, 3] what networks are shown."""
+        return self.landmarks_cano if self.known_cano is None else self.known_cano
+
+    def then(self, later: Motion) -> Motion:
+        """This motion, then another one."""
+        exact = self.known_cano is None and later.known_cano is None
+        return Motion(
+            np.concatenate([self.landmarks_cano, later.landmarks_cano]),
+            np.concatenate([self.eyes, later.eyes]),
+            None if exact else np.concatenate([self.known, later.known]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,19 @@ def drive(count: int) -> tuple[Motion, HeadPose]:
     return Motion(toy_neutral() + offsets, eyes), HeadPose(poses)
 
 
+def test_what_the_video_never_showed_bends_the_face_but_is_kept_from_the_networks(portrait: Portrait) -> None:
+    motion, pose = drive(4)
+    bent = Motion(motion.landmarks_cano + 0.05, motion.eyes, motion.landmarks_cano)
+    taught = Motion(bent.landmarks_cano, motion.eyes)
+    pictures = [np.stack(list(portrait.render(part, pose, 64))) for part in (motion, bent, taught)]
+    assert all((pictures[i] != pictures[j]).any() for i, j in ((0, 1), (0, 2), (1, 2)))
+    known = Motion(motion.landmarks_cano, motion.eyes, motion.landmarks_cano)
+    assert np.array_equal(np.stack(list(portrait.render(known, pose, 64))), pictures[0])
+    both = motion[:2].then(bent[2:])
+    assert both.known_cano is not None and np.array_equal(both.known, motion.landmarks_cano)
+    assert motion[:1].then(motion[1:]).known_cano is None
+
+
 def test_control_points_are_blends_of_landmarks() -> None:
     blend, lip = control_points()
     assert np.allclose(blend.sum(1), 1) and blend.min() >= 0

@@ -95,6 +95,8 @@ def train_avatar(
         facts: more to be told on the avatar's card.
     """
     from emogene.avatar import Avatar, AvatarCard
+    from emogene.capture.known import known_emotions
+    from emogene.emotion.apply import EmotionModel
     from emogene.training.render import RECIPES, train_portrait
 
     started = time.monotonic()
@@ -117,7 +119,12 @@ def train_avatar(
             "portrait_s": round(time.monotonic() - started, 1),
         }
     )
-    card = AvatarCard(name=order.name, consent=order.consent.strip(), made_by=report)
+    card = AvatarCard(
+        name=order.name,
+        consent=order.consent.strip(),
+        emotions_known=known_emotions(offsets_of(clip, identity.neutral_cano), EmotionModel.load()),
+        made_by=report,
+    )
     Avatar(card, identity, poses, portrait).save(order.folder)
     _write_preview(order.folder, portrait, identity, poses)
     progress("way of speaking", 0, 1)
@@ -143,9 +150,15 @@ def _learn_speaking(clip: Clip, order: Order) -> None:
 def identity_of(clip: Clip) -> Identity:
     """Neutral face, motion statistics and bank of the person of a clip."""
     neutral = neutral_of(clip)
-    offsets = smooth(clip.arrays["landmarks_cano"] - neutral, cuts_of(clip), OFFSET_SIGMA_FRAMES)[clip.valid]
+    offsets = offsets_of(clip, neutral)
     low, high = np.quantile(offsets, (LOW_QUANTILE, HIGH_QUANTILE), axis=0)
     return Identity(neutral, offsets.std(0), low, high, spread_bank(offsets, BANK_SIZE))
+
+
+def offsets_of(clip: Clip, neutral_cano: FloatArray) -> FloatArray:
+    """[T, 68, 3] offsets of the frames that show a face, with the tracker's noise smoothed away."""
+    offsets = clip.arrays["landmarks_cano"] - neutral_cano
+    return smooth(offsets, cuts_of(clip), OFFSET_SIGMA_FRAMES)[clip.valid]
 
 
 def spread_bank(offsets: FloatArray, size: int) -> FloatArray:

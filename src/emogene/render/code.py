@@ -106,14 +106,18 @@ class FrameCode(nn.Module):
         Returns:
             [T, 32].
         """
-        window = torch.softmax(self.window, 0)[:, None, None]
-        flat = without_lids((offsets * window).sum(1)).flatten(1)
-        components = ((flat - self.mean) @ self.basis).clamp(self.low, self.high)
+        components = self.components(offsets)
         eyes = eyes.clamp(self.eye_low, self.eye_high)
         gaze = ((eyes - self.eye_rest) * self.eye_scale).clamp(-2.0, 2.0)
         if appearance is None:
             appearance = self.mean_appearance().expand(len(offsets), -1)
         return torch.cat([components, gaze, appearance], 1)
+
+    def components(self, offsets: Tensor) -> Tensor:
+        """[T, N_COMPONENTS] of windows of offsets [T, WINDOW, 68, 3], cut to the range of the video."""
+        window = torch.softmax(self.window, 0)[:, None, None]
+        flat = without_lids((offsets * window).sum(1)).flatten(1)
+        return ((flat - self.mean) @ self.basis).clamp(self.low, self.high)
 
     def mean_appearance(self) -> Tensor:
         """[1, N_APPEARANCE] the look used when no training frame is meant."""

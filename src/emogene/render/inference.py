@@ -123,22 +123,26 @@ class PixelGrid:
 
 def looks(
     model: PortraitModel,
-    offsets: Tensor,
+    known: Tensor,
     eyes: Tensor,
     camera_from_head: FloatArray,
     shoulders: Tensor | None = None,
+    *,
+    offsets: Tensor | None = None,
 ) -> list[Look]:
     """What frames are drawn from.
 
     Args:
         model: the portrait.
-        offsets: [B, WINDOW, 68, 3] windows of landmark offsets from neutral.
+        known: [B, WINDOW, 68, 3] windows of landmark offsets from neutral, for the networks.
         eyes: [B, 4] eye stream.
         camera_from_head: [B, 4, 4] head poses.
         shoulders: [B, 6] affine maps of the torso; None: they follow the head.
+        offsets: [B, 68, 3] of the face that is drawn; None: the known one.
     """
-    codes, warps = model.code(offsets, eyes), model.warp(offsets[:, -1])
-    amounts = model.detail.amounts(offsets[:, -1], model.neutral, eyes)
+    offsets = known[:, -1] if offsets is None else offsets
+    codes, warps = model.code(known, eyes), model.warp(offsets)
+    amounts = model.detail.amounts(offsets, model.neutral, eyes)
     features = model.pose_features(torch.from_numpy(camera_from_head))
     if shoulders is None:
         shoulders = model.torso.following(features)

@@ -195,14 +195,20 @@ class Pictures:
     ) -> Iterator[None]:
         """The same a few frames per step, so that a long motion need not wait as pictures."""
         model = self._portrait.model
-        asked = opened(motion.landmarks_cano, model.neutral.numpy(), float(model.lip_gain))
-        offsets = windows(torch.from_numpy(asked) - model.neutral)
+
+        def asked(landmarks: FloatArray) -> Tensor:
+            further = opened(landmarks, model.neutral.numpy(), float(model.lip_gain))
+            return torch.from_numpy(further) - model.neutral
+
+        offsets = asked(motion.landmarks_cano)
+        known = windows(offsets if motion.known_cano is None else asked(motion.known_cano))
         eyes = torch.from_numpy(motion.eyes)
         for start in range(history, len(motion), BATCH):
             part = slice(start, start + BATCH)
             with torch.inference_mode():
                 tracked = None if shoulders is None else torch.from_numpy(shoulders[part])
-                batch = looks(model, offsets[part], eyes[part], pose.camera_from_head[part], tracked)
+                poses = pose.camera_from_head[part]
+                batch = looks(model, known[part], eyes[part], poses, tracked, offsets=offsets[part])
             self._waiting.extend(self._pool.submit(self._draw, look) for look in batch)
             yield
 
