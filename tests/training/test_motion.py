@@ -21,8 +21,12 @@ from emogene.evaluate.motion import (
     truths,
 )
 from emogene.evaluate.motion_judges import by_language, controls, projection_table, share_of_truth
+from emogene.evaluate.motion_person import person_table
+from emogene.io.files import read_json
+from emogene.motion.model import MotionModel
 from emogene.motion.sync import RECIPES as SYNC_RECIPES
 from emogene.motion.vae import RECIPES as MOTION_RECIPES
+from emogene.motion.vae import MotionVae
 from emogene.training.adapt import adapt_motion
 from emogene.training.loop import LoopConfig
 from emogene.training.motion import train_motion, training_recipe
@@ -118,14 +122,36 @@ def test_projection_brings_foreign_mouths_to_the_person(clips) -> None:
     assert by_language(truth, languages, [clip.offsets for clip in truth])["r_opening_de"] > 0.99
 
 
+def test_fitting_is_judged_on_what_is_left(model, tmp_path: Path) -> None:
+    pieces = [talk(tmp_path / f"p{i}", seconds=8, seed=20 + i, speaker="p") for i in range(3)]
+    pieces.append(talk(tmp_path / "short", seconds=8, seed=30, speaker="q"))
+    rows = person_table(pieces, model, Loudness(), rhythm, tmp_path / "work", seconds=15)
+    assert list(rows) == ["as everybody", "fitted"]
+    assert set(rows["fitted"]["per_speaker"]) == {"p-0", "p-1"}
+    assert rows["fitted"]["nmse"] < rows["as everybody"]["nmse"]
+
+
 def test_adapts_to_a_person(model, tmp_path: Path) -> None:
     speech = [talk(tmp_path / f"p{i}", seconds=9, seed=20 + i, speaker="p") for i in range(2)]
-    before = model.network.leave.weight.clone()
-    own = adapt_motion(tmp_path / "run", speech, model, Loudness(), rhythm, steps=2)
+    before = model.network.regress.weight.clone()
+    own = adapt_motion(tmp_path / "run", speech, model, Loudness(), rhythm)
     assert torch.equal(own.network.condition.enter.weight, model.network.condition.enter.weight)
-    assert not torch.equal(own.network.leave.weight, before) and torch.equal(
-        model.network.leave.weight, before
-    )
+    assert not torch.equal(own.network.regress.weight, before)
+    assert torch.equal(model.network.regress.weight, before)
     assert own.reference_amplitude == model.reference_amplitude
+    fit = read_json(tmp_path / "run" / "fit.json")
+    assert fit["seconds"] == 18 and min(fit["left_out_error"].values()) < 1
+    more = truths([talk(tmp_path / "more", seconds=9, seed=30, speaker="p")], Loudness(), rhythm)
+    amplitude = 0.9
+    errors = [
+        follow_table(
+            more, [m.generate(more[0].features, more[0].prosody, temperature=0.0, mouth_amp=amplitude)]
+        )["nmse"]
+        for m in (model, own)
+    ]
+    assert errors[1] < errors[0]
+    paper = MotionModel(MotionVae(replace(MOTION_RECIPES["paper"](), feature_dim=4, channels=16)))
+    with pytest.raises(UserError, match="recipe paper cannot be fitted"):
+        adapt_motion(tmp_path / "paper", speech, paper, Loudness(), rhythm)
     with pytest.raises(UserError, match="9 s of speech are too short"):
         adapt_motion(tmp_path / "short", speech[:1], model, Loudness(), rhythm)

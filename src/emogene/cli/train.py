@@ -32,6 +32,7 @@ def motion(
     start: Path | None = None,
     steps: int = 0,
     versions: int = 4,
+    plain_versions: int = 3,
     seed: int = 0,
     minutes: float = 0.0,
     without: list[Literal["flow", "sync"]] | None = None,
@@ -49,7 +50,8 @@ def motion(
         teachers: Folders of motion models that speak those recordings; training learns from them as well.
         start: Folder of a motion model to go on from, instead of from nothing.
         steps: Optimizer steps; 0: the recipe's.
-        versions: Times each clip is used with other pauses; from the fourth on also with other sound.
+        versions: Times each clip is used, with other pauses each time.
+        plain_versions: After so many of them clips also get another speed, room, microphone and noise.
         seed: Of everything random.
         minutes: Stop after so long; 0: no limit.
         without: For an ablation: leave out the flow prior, or the sync expert.
@@ -73,7 +75,8 @@ def motion(
     names = features or [config.features]
     extractors = _extractors(names)
     clips, held = split_corpus(open_corpus(data), hold_out or [])
-    takes = corpus_takes(clips, extractors, prosody, out / "takes", TakeConfig(versions=versions, seed=seed))
+    plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=seed)
+    takes = corpus_takes(clips, extractors, prosody, out / "takes", plan)
     others = None if voices is None else {x.name: voice_means(voices, x, prosody) for x in extractors}
     if teachers:
         if voices is None:

@@ -36,7 +36,6 @@ def person_table(
     work: Path,
     *,
     seconds: float,
-    steps: int | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Rows "as everybody" and "fitted": the table of ``follow_table``, mean over speakers and both ends.
 
@@ -45,16 +44,14 @@ def person_table(
         base: the model to fit.
         extractor, prosody: what it hears.
         work: folder for the runs.
-        seconds: learned from, at most; a speaker needs 4 s more.
-        steps: optimizer steps; None: as in `emogene create`.
+        seconds: learned from, at least; a speaker needs 4 s more.
     """
     judged: list[Truth] = []
     plain: list[FloatArray] = []
     fitted: list[FloatArray] = []
     for name, group in by_speaker(clips).items():
         for end, (learned, rest) in enumerate(_ends(group, seconds)):
-            options = {} if steps is None else {"steps": steps}
-            model = adapt_motion(work / f"{name}-{end}", learned, base, extractor, prosody, **options)
+            model = adapt_motion(work / f"{name}-{end}", learned, base, extractor, prosody)
             neutral = neutral_face(learned)
             amplitude = _amplitude(learned, neutral) / base.reference_amplitude
             for clip in truths(rest, extractor, prosody):
