@@ -33,6 +33,7 @@ from emogene.persona.visemes import (
     CHANNELS,
     DOMINANCE,
     JAW_CHANNELS,
+    PRESSED,
     RATE_HZ,
     TARGETS,
     UNITS_FROM_CHANNELS,
@@ -192,7 +193,7 @@ def _contacts(channels: Tensor, closure: Tensor, friction: Tensor) -> Tensor:
     value = {name: channels[..., index] for name, index in CHANNEL.items()}
     value["mouthFunnel"] = value["mouthFunnel"] * (1 - 0.7 * closure)
     gap = value["jawOpen"] + 0.35 * value["mouthFunnel"]
-    value["mouthClose"] = value["mouthClose"] * (1 - closure) + (gap - 0.065).clamp(min=0) * closure
+    value["mouthClose"] = value["mouthClose"] * (1 - closure) + (gap - PRESSED).clamp(min=0) * closure
     for name in ("upper", "lower"):
         value[name] = value[name] * (1 - closure)
     for name, least in (("rollLower", 0.28), ("rollUpper", 0.20), ("press", 0.30)):

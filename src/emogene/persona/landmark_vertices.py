@@ -18,12 +18,13 @@ LANDMARK_VERTEX = np.array([
     6910, 131, 291, 7063, 394, 331, 7075, 7114, 7143,                                         # nose
     6779, 1057, 1099, 69, 1096, 6776, 13365, 13359, 7775, 7807, 7785, 7788,                   # eyes
     3735, 5354, 456, 466, 7215, 11953, 7182, 7235, 7241, 492, 486, 480,                       # outer lip
-    433, 472, 474, 7228, 433, 7242, 523, 517,                                                 # inner lip
+    433, 522, 520, 7268, 433, 7279, 540, 534,                                                 # inner lip
 ])
 # fmt: on
 """hm08 vertex of each landmark: the one nearest to the face mesh's point on the rendered neutral head. Where
 that leaves the depth of the jaw line open or the two sides disagree, it is set by hand on the right and the
-left one follows. Tracked renderings against this table: lip opening r .95, mouth width r .98."""
+left one follows. The inner lip lies a little inside: on its rim, protruding lips (mouthFunnel) part further
+than a tracker sees (lip opening r .92 on portrait clips, .935 here)."""
 _LEFT_FOLLOWS = {16: 0, 15: 1, 14: 2, 11: 5, 9: 7, 64: 60}
 
 

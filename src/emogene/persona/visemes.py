@@ -22,6 +22,8 @@ CHANNELS = (
     "rollLower", "rollUpper", "tongue", "shrugUpper", "jawForward",
 )  # fmt: skip
 CHANNEL = {name: index for index, name in enumerate(CHANNELS)}
+PRESSED = 0.035
+"""Opening of the jaw, in units, that lips pressed and rolled in bridge by themselves."""
 JAW_CHANNELS = np.array([name in ("jawOpen", "mouthClose", "jawForward") for name in CHANNELS])
 _OPENING = [CHANNEL[name] for name in ("jawOpen", "upper", "lower")]
 _SHAPING = [CHANNEL[name] for name in ("mouthFunnel", "mouthPucker", "wide")]
@@ -223,7 +225,7 @@ def _enforce_contacts(channels: Reals, closure: Reals, friction: Reals) -> None:
     # Funnelled lips gape: they give way, and what is left of the gap (13 mm against the jaw's 34) is closed.
     column["mouthFunnel"][:] *= 1 - 0.7 * closure
     gap = jaw + 0.35 * column["mouthFunnel"]
-    column["mouthClose"][:] = column["mouthClose"] * (1 - closure) + np.maximum(gap - 0.065, 0) * closure
+    column["mouthClose"][:] = column["mouthClose"] * (1 - closure) + np.maximum(gap - PRESSED, 0) * closure
     for name in ("upper", "lower"):
         column[name][:] *= 1 - closure
     for name, least in (("rollLower", 0.28), ("rollUpper", 0.20), ("press", 0.30)):
