@@ -21,7 +21,7 @@ from emogene.evaluate.motion import (
     truths,
 )
 from emogene.evaluate.motion_judges import by_language, controls, projection_table, share_of_truth
-from emogene.evaluate.motion_person import person_table
+from emogene.evaluate.motion_person import person_table, with_common_offset
 from emogene.io.files import read_json
 from emogene.motion.model import MotionModel
 from emogene.motion.sync import RECIPES as SYNC_RECIPES
@@ -129,6 +129,8 @@ def test_fitting_is_judged_on_what_is_left(model, tmp_path: Path) -> None:
     assert list(rows) == ["as everybody", "fitted"]
     assert set(rows["fitted"]["per_speaker"]) == {"p-0", "p-1"}
     assert rows["fitted"]["nmse"] < rows["as everybody"]["nmse"]
+    late = [replace(clip, about=clip.about | {"av_offset_frames": k}) for k, clip in enumerate(pieces)]
+    assert [clip.about["av_offset_frames"] for clip in with_common_offset(late)] == [1, 1, 1, 3]
 
 
 def test_adapts_to_a_person(model, tmp_path: Path) -> None:

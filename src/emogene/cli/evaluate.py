@@ -118,6 +118,7 @@ def motion(
     *,
     model: Path | None = None,
     sync: Path | None = None,
+    independent: Path | None = None,
     features: str = "emogene",
     hold_out: list[str] | None = None,
     temperature: float = 0.2,
@@ -133,6 +134,7 @@ def motion(
         data: Folders of clips, see `emogene data prepare`.
         model: Motion folder; default: the shipped one.
         sync: Sync expert's folder; default: the shipped one.
+        independent: Folder of a second sync expert, on other features (mel), that judges the motion.
         features: Speech features to hear through.
         hold_out: Speakers that training did not see ("unseen"); of the others every tenth clip is judged.
         temperature: Spread of the motion.
@@ -160,6 +162,7 @@ def motion(
         temperature=temperature,
         correct=correct,
         plot=plot,
+        independent=None if independent is None else load_sync(independent),
     )
     if fit:
         rows |= _fitted_rows(load_motion(model), load_sync(sync), extractor, groups, fit, correct)
@@ -181,14 +184,15 @@ def _fitted_rows(
 
     from emogene.evaluate.motion import corrected
     from emogene.evaluate.motion_judges import ears_of
-    from emogene.evaluate.motion_person import person_table
+    from emogene.evaluate.motion_person import person_table, with_common_offset
     from emogene.features.prosody import prosody
 
     ears = ears_of(expert, extractor)
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as work:
         for name, clips in groups.items():
-            clips = [corrected(clip, expert, ears, prosody) for clip in clips] if correct else clips
+            if correct:
+                clips = with_common_offset([corrected(clip, expert, ears, prosody) for clip in clips])
             table = person_table(clips, base, extractor, prosody, Path(work) / name, seconds=seconds)
             rows |= {f"{name}, {row}": numbers for row, numbers in table.items()}
     return rows

@@ -71,10 +71,12 @@ def judge(
     temperature: float = 0.2,
     correct: bool = True,
     plot: Path | None = None,
+    independent: SyncExpert | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The whole table: one row of numbers per group of clips, and one per projection onto its speakers.
 
-    An expert that hears other features than the model is an independent judge, see ``motion_judges``.
+    ``expert`` finds the clips' A/V offsets and is judged itself; ``independent`` is a second one that hears
+    other features than the model and judges its motion ("independent_share_of_truth", ``motion_judges``).
     "seen speaking" repeats the numbers for the clips in which the expert is sure that the mouth speaks: in
     uncurated footage some show a listener. ``plot``: an .svg to draw the lip opening of one clip per speaker
     in, truth black, ours red.
@@ -91,6 +93,7 @@ def judge(
 
     rows: dict[str, dict[str, Any]] = {}
     ears = ears_of(expert, extractor)
+    other_ears = None if independent is None else ears_of(independent, extractor)
     strips: dict[str, tuple[FloatArray, FloatArray]] = {}
     for name, clips in groups.items():
         clips = [corrected(clip, expert, ears, prosody) for clip in clips] if correct else list(clips)
@@ -109,6 +112,9 @@ def judge(
             **share_of_truth(expert, heard, made),
             **controls(expert, heard),
         }
+        if independent is not None and other_ears is not None:
+            verdict = share_of_truth(independent, truths(clips, other_ears, prosody), made)
+            rows[name] |= {f"independent_{key}": value for key, value in verdict.items()}
         sure = {clip.folder.name for clip in clips if clip.about.get("av_offset_sure", True)}
         if 0 < len(sure) < len(judged):
             chosen = [pair for pair in zip(judged, made, strict=True) if pair[0].name in sure]

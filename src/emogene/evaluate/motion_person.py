@@ -72,6 +72,15 @@ def person_table(
     return {"as everybody": follow_table(judged, plain), "fitted": follow_table(judged, fitted)}
 
 
+def with_common_offset(clips: Sequence[Clip]) -> list[Clip]:
+    """Clips of a speaker are pieces of one recording and have one A/V offset: the median of theirs."""
+    common = {
+        name: int(np.median([int(clip.about.get("av_offset_frames", 0)) for clip in group]))
+        for name, group in by_speaker(clips).items()
+    }
+    return [replace(clip, about=clip.about | {"av_offset_frames": common[clip.speaker]}) for clip in clips]
+
+
 def _ends(group: Sequence[Clip], seconds: float) -> Iterator[tuple[list[Clip], list[Clip]]]:
     """(learned, judged): the first ``seconds`` and the rest, then the last ``seconds`` and the rest."""
     ordered = sorted(group, key=lambda clip: clip.folder.name)

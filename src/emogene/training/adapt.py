@@ -38,6 +38,8 @@ from emogene.types import FPS, N_LANDMARKS, SAMPLE_RATE_HZ, Audio, FloatArray
 SHORTEST_S = 15.0
 STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 """Of the pull towards the base, per frame of footage; the best on left-out pieces is taken."""
+INDIFFERENT = 1.05
+"""Errors this near to each other count as equal."""
 PIECES = 5
 VELOCITY = 1.0
 """Weight of frame-to-frame differences beside positions."""
@@ -122,7 +124,8 @@ def adapt_motion(
         )
         for pull in STRENGTHS
     }
-    best = min(errors, key=lambda pull: errors[pull])
+    # Of nearly equal ones the weakest pull: it leaves the person the more of their speed and width.
+    best = min(pull for pull, error in errors.items() if error <= INDIFFERENT * min(errors.values()))
     alone = sum(_error(piece, mean, std, np.zeros_like(total.product)) for piece in spoken)
     shares = {f"{pull:g}": round(error / max(alone, 1e-12), 4) for pull, error in errors.items()}
     about = {"seconds": round(seconds, 2), "strength": best, "left_out_error": shares}
