@@ -184,15 +184,14 @@ def _fitted_rows(
 
     from emogene.evaluate.motion import corrected
     from emogene.evaluate.motion_judges import ears_of
-    from emogene.evaluate.motion_person import person_table, with_common_offset
+    from emogene.evaluate.motion_person import person_table
     from emogene.features.prosody import prosody
 
     ears = ears_of(expert, extractor)
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as work:
         for name, clips in groups.items():
-            if correct:
-                clips = with_common_offset([corrected(clip, expert, ears, prosody) for clip in clips])
+            clips = [corrected(clip, expert, ears, prosody) for clip in clips] if correct else clips
             table = person_table(clips, base, extractor, prosody, Path(work) / name, seconds=seconds)
             rows |= {f"{name}, {row}": numbers for row, numbers in table.items()}
     return rows

@@ -2,7 +2,8 @@
 
 Clips of one speaker, in the order of their names, are pieces of one recording. Both ends of it are learned
 from in turn and what is left is judged, so that no frame is both; the neutral face comes from the learned
-part alone, as it would in `emogene create`.
+part alone, and so does its one A/V offset, as in `emogene create`. What is judged is corrected clip by clip,
+as in the other tables: edited footage changes its offset at cuts.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def person_table(
     fitted: list[FloatArray] = []
     for name, group in by_speaker(clips).items():
         for end, (learned, rest) in enumerate(_ends(group, seconds)):
+            learned = with_common_offset(learned)
             model = adapt_motion(work / f"{name}-{end}", learned, base, extractor, prosody)
             neutral = neutral_face(learned)
             amplitude = _amplitude(learned, neutral) / base.reference_amplitude
@@ -73,7 +75,7 @@ def person_table(
 
 
 def with_common_offset(clips: Sequence[Clip]) -> list[Clip]:
-    """Clips of a speaker are pieces of one recording and have one A/V offset: the median of theirs."""
+    """Pieces of one recording with one A/V offset: the median of theirs."""
     common = {
         name: int(np.median([int(clip.about.get("av_offset_frames", 0)) for clip in group]))
         for name, group in by_speaker(clips).items()

@@ -36,9 +36,9 @@ from emogene.motion.model import MotionModel
 from emogene.types import FPS, N_LANDMARKS, SAMPLE_RATE_HZ, Audio, FloatArray
 
 SHORTEST_S = 15.0
-STRENGTHS = (0.1, 0.3, 1.0, 3.0)
+STRENGTHS = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Of the pull towards the base, per frame of footage; the best on left-out pieces is taken."""
-INDIFFERENT = 1.05
+INDIFFERENT = 1.08
 """Errors this near to each other count as equal."""
 PIECES = 5
 VELOCITY = 1.0
