@@ -29,7 +29,7 @@ def make_model(head: FieldConfig | None = None) -> PortraitModel:
         torso=TorsoConfig(plane=24),
         decoder=DecoderConfig(width=16, depth=1),
     )
-    model = PortraitModel(config, toy_neutral(), n_frames=4)
+    model = PortraitModel(config, toy_neutral())
     offsets, eyes, poses = toy_motion(9)
     shoulders = 0.05 * np.random.default_rng(1).standard_normal((9, 6)).astype(np.float32)
     model.fit(offsets, eyes, poses, shoulders, torso_top=0.4)

@@ -11,6 +11,8 @@ import torch
 
 from emogene.errors import UserError
 from emogene.geometry.landmarks import EYES
+from emogene.io.files import read_json, write_json
+from emogene.io.tensors import load_arrays, save_arrays
 from emogene.render.code import CODE, FrameCode, windows
 from emogene.render.decoder import INPUTS, Decoder, DecoderConfig
 from emogene.render.detail import DetailConfig
@@ -35,12 +37,11 @@ def tiny_portrait(size: int = 64) -> Portrait:
         detail=DetailConfig(texels=32),
     )
     torch.manual_seed(0)
-    model = PortraitModel(config, toy_neutral(), n_frames=9)
+    model = PortraitModel(config, toy_neutral())
     offsets, eyes, poses = toy_motion(9)
     shoulders = np.random.default_rng(0).normal(0, 0.02, (9, 6)).astype(np.float32)
     model.fit(offsets, eyes, poses, shoulders)
     with torch.no_grad():
-        model.code.appearance.normal_()
         model.head.layer3.bias[0] = 3.0
         model.detail.texture.normal_(0, 0.05)
     return Portrait(model.eval(), np.full((size, size, 3), 90, np.uint8))
@@ -111,14 +112,30 @@ def test_lids_change_neither_warp_nor_components() -> None:
 
 def test_code_is_bounded_outside_the_training_range() -> None:
     offsets, eyes, _ = toy_motion(30)
-    code = FrameCode(30)
-    code.fit(offsets, eyes)
-    window = windows(torch.from_numpy(offsets))
-    inside = code(window, torch.from_numpy(eyes))
-    far = code(20 * window, torch.from_numpy(eyes))
+    pose = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
+    code = FrameCode()
+    code.fit(offsets, eyes, pose)
+    window, eyes, pose = windows(torch.from_numpy(offsets)), torch.from_numpy(eyes), torch.from_numpy(pose)
+    inside = code(window, eyes, pose)
+    far = code(20 * window, eyes, 20 * pose)
     assert inside.shape == (30, CODE)
     assert far.abs().max() < 3 * inside.abs().max() + 1
     assert torch.equal(windows(torch.arange(4))[0], torch.tensor([0, 0, 0]))
+
+
+def test_a_portrait_of_format_2_keeps_its_one_look(portrait: Portrait, tmp_path: Path) -> None:
+    portrait.save(tmp_path)
+    arrays = load_arrays(tmp_path / "model.safetensors")
+    for name in ("code.pose_low", "code.pose_high"):
+        del arrays[name]
+    look = np.linspace(-0.5, 0.5, 6, dtype=np.float32)
+    save_arrays(tmp_path / "model.safetensors", arrays | {"code.appearance": look[None]})
+    header = read_json(tmp_path / "config.json")
+    write_json(tmp_path / "config.json", header | {"format_version": 2})
+    offsets, eyes, _ = toy_motion(3)
+    code = Portrait.load(tmp_path).model.code
+    turned = code(windows(torch.from_numpy(offsets)), torch.from_numpy(eyes), torch.randn(3, 6))
+    assert torch.allclose(turned[:, -6:], torch.from_numpy(look).expand(3, 6))
 
 
 def test_decoder_starts_near_interpolation() -> None:

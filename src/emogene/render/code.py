@@ -1,12 +1,12 @@
-"""Per-frame code: landmarks, eyes and appearance -> the 32 numbers that condition field and decoder.
+"""Per-frame code: landmarks, eyes and head pose -> the 32 numbers that condition field and decoder.
 
 Landmark offsets of a window of frames t-2..t are averaged with learned weights and written in the
 person's own principal components; coordinates are clamped to the range the video showed, so that an
 emotion it never showed bends the warp but cannot push the networks where they were never trained.
-Lids are left out: openness and gaze come from the eye stream. Appearance is a free latent per training
-frame (light, exposure); its mean is used afterwards.
+Lids are left out: openness and gaze come from the eye stream. The head's pose says how the light falls on a
+face that turns in it; free latents per frame, in its place, learned nothing that lasted a second.
 
-offsets [T, 68, 3], eyes [T, 4] -> code [T, 32]
+offsets [T, 68, 3], eyes [T, 4], pose features [T, 6] -> code [T, 32]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emogene.types import FloatArray
 CODE = 32
 N_COMPONENTS = 22
 N_EYES = 4
-N_APPEARANCE = CODE - N_COMPONENTS - N_EYES
+N_POSE = 6
 WINDOW = 3
 """Frames t-2..t; causal, so that a stream sees the same window as a file."""
 
@@ -31,6 +31,8 @@ SHOWN = (0.01, 0.99)
 eyes opened to 1.5 where the video showed 1.3 were enough."""
 EYE_REST = (1.0, 1.0, 0.0, 0.0)
 EYE_SCALE = (1.5, 1.5, 2.5, 2.5)
+POSE_SCALE = 0.5
+"""Of pose features, which have unit size: the components have about half of it."""
 
 
 def landmark_weights() -> FloatArray:
@@ -44,7 +46,7 @@ def landmark_weights() -> FloatArray:
 
 
 class FrameCode(nn.Module):
-    """The person's landmark components and appearance latents."""
+    """The person's landmark components and the ranges of all that is shown to the networks."""
 
     mean: Tensor
     basis: Tensor
@@ -54,8 +56,10 @@ class FrameCode(nn.Module):
     eye_high: Tensor
     eye_rest: Tensor
     eye_scale: Tensor
+    pose_low: Tensor
+    pose_high: Tensor
 
-    def __init__(self, n_frames: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(204))
         self.register_buffer("basis", torch.zeros(204, N_COMPONENTS))
@@ -65,16 +69,18 @@ class FrameCode(nn.Module):
         self.register_buffer("eye_high", torch.tensor((2.0, 2.0, 1.0, 1.0)))
         self.register_buffer("eye_rest", torch.tensor(EYE_REST))
         self.register_buffer("eye_scale", torch.tensor(EYE_SCALE))
+        self.register_buffer("pose_low", torch.full((N_POSE,), -3.0))
+        self.register_buffer("pose_high", torch.full((N_POSE,), 3.0))
         # Logits of frames t-2, t-1, t: the frame itself first, the past as a little smoothing.
         self.window = nn.Parameter(torch.tensor([-2.0, -1.0, 2.0]))
-        self.appearance = nn.Parameter(torch.zeros(n_frames, N_APPEARANCE))
 
-    def fit(self, offsets: FloatArray, eyes: FloatArray) -> None:
+    def fit(self, offsets: FloatArray, eyes: FloatArray, pose: FloatArray) -> None:
         """Find components and the range of all that is shown to the networks.
 
         Args:
             offsets: [T, 68, 3] of the training frames.
             eyes: [T, 4] of the same.
+            pose: [T, 6] pose features of the same.
         """
         weights = np.repeat(landmark_weights(), 3)
         flat = without_lids(torch.from_numpy(np.asarray(offsets, np.float32))).flatten(1).numpy()
@@ -90,18 +96,19 @@ class FrameCode(nn.Module):
         basis[:, :count] = directions[:count].T * scale * weights[:, None]
         coordinates = (flat - mean) @ basis
         low, high = np.quantile(coordinates, SHOWN, axis=0)
-        eye_low, eye_high = np.quantile(eyes, SHOWN, axis=0)
         found = {"mean": mean, "basis": basis, "low": low, "high": high}
-        for name, value in (found | {"eye_low": eye_low, "eye_high": eye_high}).items():
+        found["eye_low"], found["eye_high"] = np.quantile(eyes, SHOWN, axis=0)
+        found["pose_low"], found["pose_high"] = np.quantile(pose, SHOWN, axis=0)
+        for name, value in found.items():
             getattr(self, name).copy_(torch.from_numpy(np.asarray(value, np.float32)))
 
-    def forward(self, offsets: Tensor, eyes: Tensor, appearance: Tensor | None = None) -> Tensor:
+    def forward(self, offsets: Tensor, eyes: Tensor, pose: Tensor) -> Tensor:
         """Make codes.
 
         Args:
             offsets: [T, WINDOW, 68, 3] windows t-2..t of landmark offsets from neutral.
             eyes: [T, 4] eye stream at t.
-            appearance: [T, N_APPEARANCE] latents; None: the person's mean.
+            pose: [T, 6] pose features at t (``torso.pose_features``).
 
         Returns:
             [T, 32].
@@ -109,21 +116,14 @@ class FrameCode(nn.Module):
         components = self.components(offsets)
         eyes = eyes.clamp(self.eye_low, self.eye_high)
         gaze = ((eyes - self.eye_rest) * self.eye_scale).clamp(-2.0, 2.0)
-        if appearance is None:
-            appearance = self.mean_appearance().expand(len(offsets), -1)
-        return torch.cat([components, gaze, appearance], 1)
+        turned = POSE_SCALE * pose.clamp(self.pose_low, self.pose_high)
+        return torch.cat([components, gaze, turned], 1)
 
     def components(self, offsets: Tensor) -> Tensor:
         """[T, N_COMPONENTS] of windows of offsets [T, WINDOW, 68, 3], cut to the range of the video."""
         window = torch.softmax(self.window, 0)[:, None, None]
         flat = without_lids((offsets * window).sum(1)).flatten(1)
         return ((flat - self.mean) @ self.basis).clamp(self.low, self.high)
-
-    def mean_appearance(self) -> Tensor:
-        """[1, N_APPEARANCE] the look used when no training frame is meant."""
-        if len(self.appearance) == 0:
-            return self.appearance.new_zeros(1, N_APPEARANCE)
-        return self.appearance.mean(0, keepdim=True)
 
 
 def windows(values: Tensor) -> Tensor:

@@ -102,8 +102,12 @@ class Detail(nn.Module):
         # Read by themselves: a mixed texture per frame is large (a step took 2.4 times as long).
         first = shown[:, :3]
         for index, (box, other) in enumerate(zip(boxes, others, strict=True)):
-            change = _read(other, _inside(at, box, texture.shape[-1]), "zeros")
-            first = first + amounts[:, index, None, None, None] * change
+            inside, amount = _inside(at, box, texture.shape[-1]), amounts[:, index]
+            seen = (amount > 0) & (inside.abs() < 1).all(-1).flatten(1).any(1)
+            rows = seen.nonzero()[:, 0]
+            if len(rows):
+                change = _read(other, inside[rows], "zeros")
+                first = first.index_add(0, rows, amount[rows, None, None, None] * change)
         return torch.cat([first, shown[:, 3:]], 1)
 
 
@@ -192,11 +196,24 @@ def add_detail(picture: Tensor, gains: Tensor, detail: Tensor) -> Tensor:
     Returns:
         [B, 4, H, W].
     """
-    size = (detail.shape[2], detail.shape[3])
-    large = F.interpolate(picture, size, mode="bilinear", align_corners=False)
+    return laid_over(enlarged(picture, detail), shown_detail(gains, detail))
+
+
+def enlarged(picture: Tensor, detail: Tensor) -> Tensor:
+    """The decoder's picture at the detail's size, [B, 4, H, W]."""
+    return F.interpolate(picture, detail.shape[2:], mode="bilinear", align_corners=False)
+
+
+def shown_detail(gains: Tensor, detail: Tensor) -> Tensor:
+    """The layers under their gains, [B, 3, H, W]."""
     batch, layers = gains.shape[:2]
+    size = detail.shape[2:]
     if not layers:
-        return large
+        return detail.new_zeros(batch, 3, *size)
     fine = F.interpolate(gains, size, mode="bilinear", align_corners=False)
-    shown = (fine[:, :, None] * detail.view(batch, layers, 3, *size)).sum(1)
+    return (fine[:, :, None] * detail.view(batch, layers, 3, *size)).sum(1)
+
+
+def laid_over(large: Tensor, shown: Tensor) -> Tensor:
+    """Detail [B, 3, H, W] over a picture [B, 4, H, W]."""
     return torch.cat([large[:, :3] + shown, large[:, 3:]], 1)

@@ -1,6 +1,6 @@
 """The head field: a conditioned hash-grid radiance field with deferred colour (paper 1.7, RAD-NeRF family).
 
-Per frame a ``code`` [K, C] (expression, eyes, appearance) and optionally a ``warp`` [K, G, G, G, 3]: the
+Per frame a ``code`` [K, C] (expression, eyes, pose) and optionally a ``warp`` [K, G, G, G, 3]: the
 displacement, in unit-cube coordinates, that takes an observed point to the neutral head (node [z, y, x] at
 u = (x, y, z) / (G - 1)). Per sample: x' = clamp(u + warp(u)); h = MLP([encode(x'), code]) [16];
 density = exp(clamp(h0, -15, 11)) per cube length. Per ray: the sums of w h_1..15 and the opacity go once,

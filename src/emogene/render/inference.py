@@ -141,9 +141,9 @@ def looks(
         offsets: [B, 68, 3] of the face that is drawn; None: the known one.
     """
     offsets = known[:, -1] if offsets is None else offsets
-    codes, warps = model.code(known, eyes), model.warp(offsets)
-    amounts = model.detail.amounts(offsets, model.neutral, eyes)
     features = model.pose_features(torch.from_numpy(camera_from_head))
+    codes, warps = model.code(known, eyes, features), model.warp(offsets)
+    amounts = model.detail.amounts(offsets, model.neutral, eyes)
     if shoulders is None:
         shoulders = model.torso.following(features)
     bent = bends(model.torso, features, codes, shoulders)

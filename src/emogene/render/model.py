@@ -81,18 +81,17 @@ class PortraitModel(nn.Module):
     torso_top: Tensor
     lip_gain: Tensor
 
-    def __init__(self, config: PortraitConfig, neutral_cano: FloatArray, n_frames: int = 0) -> None:
+    def __init__(self, config: PortraitConfig, neutral_cano: FloatArray) -> None:
         """Make an untrained model.
 
         Args:
             config: sizes.
             neutral_cano: [68, 3] the person's neutral face.
-            n_frames: training frames, each with its own appearance; 0 for rendering.
         """
         super().__init__()
         self.config = config
         self.head = HeadField(config.head)
-        self.code = FrameCode(n_frames)
+        self.code = FrameCode()
         self.torso = Torso(config.torso)
         self.decoder = Decoder(config.decoder)
         self.detail = Detail(config.detail)
@@ -122,13 +121,13 @@ class PortraitModel(nn.Module):
             shoulders: [T, 6] affine maps of the torso.
             torso_top: share of the picture's height above which there is no torso.
         """
-        self.code.fit(offsets, eyes)
         self.torso_top.fill_(torso_top)
         mid = poses[np.argmin(((poses - np.median(poses, axis=0)) ** 2).sum((1, 2)))]
         self.rest_pose.copy_(torch.from_numpy(np.array(mid, np.float32)))
         relative = pose_features(torch.from_numpy(np.array(poses)), self.rest_pose, torch.ones(6))
         self.pose_spread.copy_(relative.std(0, unbiased=False).clamp(min=0.02))
         features = self.pose_features(torch.from_numpy(np.array(poses)))
+        self.code.fit(offsets, eyes, features.numpy())
         self.torso.fit(features, torch.from_numpy(np.array(shoulders, np.float32)))
 
     def pose_features(self, camera_from_head: Tensor) -> Tensor:

@@ -30,13 +30,13 @@ from emogene.io.files import atomic_path, check_format_version, read_json, write
 from emogene.io.images import read_rgb, resize, write_rgb
 from emogene.io.tensors import load_arrays
 from emogene.render.canvas import Canvas
-from emogene.render.code import windows
+from emogene.render.code import POSE_SCALE, windows
 from emogene.render.inference import Drawer, Look, PixelGrid, looks
 from emogene.render.lips import opened
 from emogene.render.model import PortraitConfig, PortraitModel
 from emogene.types import ByteArray, Camera, FloatArray, HeadPose, Motion
 
-PORTRAIT_FORMAT = 2
+PORTRAIT_FORMAT = 3
 QUALITIES = ("draft", "standard", "high")
 BATCH = 8
 """Frames whose codes, warps and torsos are made together."""
@@ -67,13 +67,15 @@ class Portrait:
             raise FormatError(f"{folder} holds no portrait; create or copy the avatar again")
         model = PortraitModel(config, arrays["neutral"].astype(np.float32))
         state = {name: torch.from_numpy(_wide(array)) for name, array in arrays.items()}
+        if "code.appearance" in state:
+            # Format 2 had a fixed look in the place of the head's pose: a range without width gives just that.
+            look = state.pop("code.appearance")[0] / POSE_SCALE
+            state["code.pose_low"], state["code.pose_high"] = look, look
         own = model.state_dict()
-        # Per-frame latents are not kept: their mean is folded in when the portrait is saved.
         needed = [name for name in own if own[name].numel() and name not in TRAINING_ONLY]
         missing = [name for name in needed if name not in state]
         if missing:
             raise FormatError(f"{folder} lacks {missing[0]}; create or copy the avatar again")
-        model.code.appearance = torch.nn.Parameter(state["code.appearance"])
         model.load_state_dict({name: state.get(name, own[name]) for name in own})
         return cls(model.eval(), read_rgb(folder / "background.png"))
 
@@ -83,8 +85,6 @@ class Portrait:
         state: dict[str, Tensor] = {}
         for name, tensor in self.model.state_dict().items():
             value = tensor.detach().cpu()
-            if name == "code.appearance":
-                value = self.model.code.mean_appearance().detach().cpu()
             if value.numel() == 0 or name in TRAINING_ONLY:
                 continue
             small = value.is_floating_point() and value.numel() > 8192
