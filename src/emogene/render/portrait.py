@@ -68,7 +68,7 @@ class Portrait:
         model = PortraitModel(config, arrays["neutral"].astype(np.float32))
         state = {name: torch.from_numpy(_wide(array)) for name, array in arrays.items()}
         if "code.appearance" in state:
-            # Format 2 had a fixed look in the place of the head's pose: a range without width gives just that.
+            # Format 2 had one look in the place of the head's pose: a range without width gives just that.
             look = state.pop("code.appearance")[0] / POSE_SCALE
             state["code.pose_low"], state["code.pose_high"] = look, look
         own = model.state_dict()
