@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from emogene.errors import UserError
 from emogene.geometry.landmarks import EYES
@@ -108,6 +109,30 @@ def test_lids_change_neither_warp_nor_components() -> None:
     offsets[0, lids, 1] = 0.05
     assert Warp(toy_neutral(), HeadBox(), WarpConfig(grid=8))(offsets).abs().max() == 0
     assert EYES.start <= min(lids) and max(lids) < EYES.stop
+
+
+def test_a_face_that_networks_do_not_know_is_reached_by_the_warp_alone() -> None:
+    neutral = toy_neutral()
+    warp = Warp(neutral, HeadBox(), WarpConfig(grid=32))
+    smile = torch.zeros(2, 68, 3)
+    smile[1, 48], smile[1, 54] = torch.tensor([-0.06, 0.1, 0.0]), torch.tensor([0.06, 0.1, 0.0])
+    known = torch.zeros(2, 68, 3)
+    assert torch.equal(warp.reaching(smile, smile), smile)
+    offsets = warp.reaching(known, smile)
+    assert torch.equal(offsets[0], smile[0])
+
+    def left_over(offsets: torch.Tensor) -> float:
+        # The corner of the neutral mouth shall be seen where the smile wants it: what is there comes from it.
+        box = HeadBox()
+        seen = torch.from_numpy(neutral[[48, 54]]) + smile[1, [48, 54]]
+        unit = (seen - torch.tensor(box.center)) / box.half_size
+        grid = warp(offsets[1:]).permute(0, 4, 1, 2, 3)
+        moved = (
+            F.grid_sample(grid, unit[None, None, None], align_corners=True)[0, :, 0, 0].T * 2 * box.half_size
+        )
+        return float((moved + smile[1, [48, 54]]).norm(dim=1).max())
+
+    assert left_over(offsets) < 0.6 * left_over(smile)
 
 
 def test_code_is_bounded_outside_the_training_range() -> None:

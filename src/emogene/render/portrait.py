@@ -200,8 +200,11 @@ class Pictures:
             further = opened(landmarks, model.neutral.numpy(), float(model.lip_gain))
             return torch.from_numpy(further) - model.neutral
 
-        offsets = asked(motion.landmarks_cano)
-        known = windows(offsets if motion.known_cano is None else asked(motion.known_cano))
+        offsets = shown = asked(motion.landmarks_cano)
+        if motion.known_cano is not None:
+            shown = asked(motion.known_cano)
+            offsets = model.warp.reaching(shown, offsets)
+        known = windows(shown)
         eyes = torch.from_numpy(motion.eyes)
         for start in range(history, len(motion), BATCH):
             part = slice(start, start + BATCH)
