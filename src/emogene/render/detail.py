@@ -99,7 +99,7 @@ class Detail(nn.Module):
         shown = _read(texture[0], at, "border")
         if not others:
             return shown
-        # Read by themselves: a mixed texture per frame is large (a step of training took 1.4 times the CPU time).
+        # Read by themselves: a mixed texture per frame is large (steps took 1.4 times the CPU time).
         first = shown[:, :3]
         for index, (box, other) in enumerate(zip(boxes, others, strict=True)):
             inside, amount = _inside(at, box, texture.shape[-1]), amounts[:, index]
