@@ -30,12 +30,12 @@ _RECIPES = {
         # One corner raised and drawn aside, the other down, lids and brows low: a smirk is taken for joy.
         "mouthSmileRight": 0.50, "mouthDimpleRight": 0.60, "mouthUpperUpRight": 0.40, "noseSneerRight": 0.40,
         "mouthRight": 0.25, "mouthFrownLeft": 0.60, "mouthShrugLower": 0.30, "browDown": 0.30,
-        "eyeBlink": 0.25, "eyeSquint": 0.15,
+        "eyeBlink": 0.15, "eyeSquint": 0.10,
     },
     "disgust": {
         # Little brow: lowered, it is taken for anger. The lower lip curls out, the lids droop.
-        "noseSneer": 1.0, "mouthUpperUp": 1.0, "browDown": 0.15, "browInnerUp": 0.10, "cheekSquint": 0.9,
-        "eyeSquint": 0.9, "eyeBlink": 0.30, "mouthFrown": 0.60, "mouthShrugLower": 1.0,
+        "noseSneer": 1.0, "mouthUpperUp": 1.0, "browDown": 0.15, "browInnerUp": 0.10, "cheekSquint": 0.45,
+        "eyeSquint": 0.35, "eyeBlink": 0.15, "mouthFrown": 0.60, "mouthShrugLower": 1.0,
         "mouthLowerDown": 0.08,
     },
     "fear": {
