@@ -32,6 +32,7 @@ from emogene.training.loop import LoopConfig
 from emogene.training.motion import train_motion, training_recipe
 from emogene.training.sync import train_sync
 from emogene.training.sync import training_recipe as sync_recipe
+from emogene.types import Audio
 from tests.data.talker import Loudness, rhythm, talk
 
 
@@ -152,6 +153,9 @@ def test_adapts_to_a_person(model, tmp_path: Path) -> None:
         for m in (model, own)
     ]
     assert errors[1] < errors[0]
+    quiet = Audio(np.zeros(2 * 16_000, np.float32))
+    rests = [m.generate(Loudness()(quiet), rhythm(quiet), temperature=0.0) for m in (model, own)]
+    assert np.abs(rests[1] - rests[0]).max() < 0.01
     paper = MotionModel(MotionVae(replace(MOTION_RECIPES["paper"](), feature_dim=4, channels=16)))
     with pytest.raises(UserError, match="recipe paper cannot be fitted"):
         adapt_motion(tmp_path / "paper", speech, paper, Loudness(), rhythm)

@@ -13,7 +13,7 @@ pieces of it that were left out.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,7 @@ from emogene.data.rest import neutral_face
 from emogene.errors import UserError
 from emogene.features.extractor import SpeechFeatures
 from emogene.geometry.landmarks import MOUTH
+from emogene.io.audio import read_audio
 from emogene.io.clip import Clip
 from emogene.io.files import write_json
 from emogene.motion.losses import landmark_weights
@@ -38,13 +39,23 @@ from emogene.types import FPS, N_LANDMARKS, SAMPLE_RATE_HZ, Audio, FloatArray
 SHORTEST_S = 15.0
 STRENGTHS = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Of the pull towards the base, per frame of footage; the best on left-out pieces is taken."""
-INDIFFERENT = 1.08
+INDIFFERENT = 1.03
 """Errors this near to each other count as equal."""
 PIECES = 5
 VELOCITY = 1.0
 """Weight of frame-to-frame differences beside positions."""
-SILENCES = (("zeros", -90.0), ("white", -60.0), ("brown", -50.0), ("hum", -40.0), ("breath", -50.0))
-SILENCE_S = 2.0
+SILENCES = (
+    ("zeros", -90.0),
+    ("white", -60.0),
+    ("brown", -50.0),
+    ("hum", -40.0),
+    ("clicks", -40.0),
+    ("melody", -30.0),
+)
+SILENCE_S, BETWEEN_S, SETTLED_S = 2.0, 1.6, 0.32
+"""Seconds without speech, of the person's speech between two of them, until the mouth has come to rest."""
+STILLNESS = 100.0
+"""Weight of a frame without speech against one of speech."""
 
 Array = NDArray[np.float64]
 
@@ -70,6 +81,9 @@ class _Sums:
 
     def __sub__(self, other: _Sums) -> _Sums:
         return _Sums(self.square - other.square, self.product - other.product)
+
+    def __rmul__(self, weight: float) -> _Sums:
+        return _Sums(weight * self.square, weight * self.product)
 
     def solve(self, pull: float) -> Array:
         """Readout [C + 1, 204] of whitened g; the constant is free."""
@@ -110,11 +124,12 @@ def adapt_motion(
     amplitude = _amplitude(clips, base)
     spoken = [_piece(clip, neutral, amplitude, base, extractor, prosody) for clip in clips]
     spoken = [part for piece in spoken for part in _cut(piece, max(1, PIECES // len(spoken)))]
-    still = [_still(kind, level, seed, amplitude, base, extractor, prosody) for kind, level in SILENCES]
+    voice = read_audio(clips[0].audio_path).samples
+    still = [_still(sound, amplitude, base, extractor, prosody) for sound in _silences(voice, seed)]
     heard = np.concatenate([piece.heard[piece.mask] for piece in spoken])
     mean, std = heard.mean(0), heard.std(0) + 1e-3
     sums = [_sums(piece, mean, std) for piece in spoken]
-    rest = _added([_sums(piece, mean, std) for piece in still])
+    rest = STILLNESS * _added([_sums(piece, mean, std) for piece in still])
     total = _added(sums)
     frames = len(heard)
     errors = {
@@ -162,20 +177,28 @@ def _piece(
     return _Piece(heard[:n], left.astype(np.float64), mask & clip.valid[:n])
 
 
+def _silences(voice: FloatArray, seed: int) -> Iterator[Audio]:
+    """Speech from places spread over ``voice``, with each of SILENCES before and after it."""
+    rng = np.random.default_rng(seed)
+    length = int(BETWEEN_S * SAMPLE_RATE_HZ)
+    starts = np.linspace(0, max(0, len(voice) - length), len(SILENCES)).astype(int)
+    for start, (kind, level_db) in zip(starts, SILENCES, strict=True):
+        silence = no_speech(kind, int(SILENCE_S * SAMPLE_RATE_HZ), rng, level_db=level_db)
+        yield Audio(np.concatenate([silence, voice[start : start + length], silence]).astype(np.float32))
+
+
 def _still(
-    kind: str,
-    level_db: float,
-    seed: int,
+    sound: Audio,
     amplitude: float,
     base: MotionModel,
     extractor: SpeechFeatures,
     prosody: Callable[[Audio], FloatArray],
 ) -> _Piece:
-    """A sound without speech, to which nothing shall change."""
-    rng = np.random.default_rng((seed, len(kind)))
-    sound = Audio(no_speech(kind, int(SILENCE_S * SAMPLE_RATE_HZ), rng, level_db=level_db))
+    """Speech between silences: where the mouth has settled, nothing shall change."""
     heard, _ = _hear(base, extractor(sound), prosody(sound), amplitude)
-    return _Piece(heard, np.zeros((len(heard), 3 * N_LANDMARKS)), np.ones(len(heard), bool))
+    time_s = np.arange(len(heard)) / FPS
+    still = (time_s < SILENCE_S - SETTLED_S) | (time_s >= SILENCE_S + BETWEEN_S + SETTLED_S)
+    return _Piece(heard, np.zeros((len(heard), 3 * N_LANDMARKS)), still)
 
 
 def _hear(
