@@ -87,12 +87,6 @@ def motion(
     loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)
     logging.getLogger("emogene.training").setLevel(logging.INFO)
 
-    def validate(model: MotionModel) -> dict[str, float]:
-        rows = {name: evaluate_motion(model, group[:40], temperature=0.0) for name, group in judged.items()}
-        errors = [row["nmse"] for row in rows.values()]
-        scores = {f"{name}_r_opening": row["r_opening"] for name, row in rows.items()}
-        return {"score": sum(errors) / len(errors), **scores} if errors else {}
-
     expert = None if "sync" in (without or ()) else fitting_expert(sync, config.features)
     model = train_motion(
         out,
@@ -101,7 +95,7 @@ def motion(
         losses,
         loop,
         expert=expert,
-        validate=validate,
+        validate=partial(_motion_scores, judged),
         preview=partial(_draw_lips, judged),
         voices=others,
         start_from=None if start is None else load_motion(start).network,
@@ -297,6 +291,16 @@ SUBCOMMANDS = {
     "average-features": average_features,
     "voice": voice,
 }
+
+
+def _motion_scores(judged: Mapping[str, list[Truth]], model: MotionModel) -> dict[str, float]:
+    """Scores of a training's validation on some clips of each held-out speaker."""
+    from emogene.evaluate.motion import evaluate_motion
+
+    rows = {name: evaluate_motion(model, group[:40], temperature=0.0) for name, group in judged.items()}
+    errors = [row["nmse"] for row in rows.values()]
+    scores = {f"{name}_r_opening": row["r_opening"] for name, row in rows.items()}
+    return {"score": sum(errors) / len(errors), **scores} if errors else {}
 
 
 def _draw_lips(judged: Mapping[str, list[Truth]], model: MotionModel, folder: Path) -> None:
