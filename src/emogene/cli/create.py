@@ -33,8 +33,8 @@ def create(
         name: What the avatar will be called.
         consent: The statement of the person shown; it is kept in the avatar.
         check: Only look whether the footage is good, and say what is wrong with it.
-        quality: How long the portrait is trained: draft 3 minutes; standard about 15 minutes and high about 2
-            hours on two free cores.
+        quality: How long the portrait is trained: draft 3 minutes; standard about 18 minutes and high
+            about half an hour on two free cores.
         minutes: Fit the training into so many minutes on this machine instead.
         replace: Replace an avatar of that name.
         work: Folder for the intermediate results (default: in the user's cache folder).
