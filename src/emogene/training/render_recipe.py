@@ -87,7 +87,7 @@ def standard() -> RenderRecipe:
 
 
 def high() -> RenderRecipe:
-    """About half an hour on two cores: stronger detail, more frames. Longer gains nothing (docs/portrait.md)."""
+    """About half an hour on two cores: stronger detail, more frames; see docs/portrait.md."""
     return RenderRecipe(warmup_steps=4000, decoder_steps=18_000, max_frames=4500, contrast=1.15)
 
 
