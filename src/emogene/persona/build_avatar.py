@@ -51,7 +51,7 @@ def persona_recipe(name: str) -> RenderRecipe:
     """Every picture is trained on; at larger lip gains the skin of wide mouths turns blotchy."""
     recipe = replace(RECIPES[name](), hold_out=False)
     if name == "standard":
-        # Light eyes that wander, and lids from shut to wide open: after 1300 + 3500 steps irises were hazy, so
+        # Light eyes that wander, lids from shut to wide open: after 1300 + 3500 steps irises were hazy, so
         # there are more steps, and twice as many patches on eyes.
         recipe = replace(recipe, warmup_steps=3000, decoder_steps=6500, focus=(0.30, 0.32, 0.26, 0.12))
         recipe = replace(recipe, most_lip_gain=1.2, contrast=1.3)
