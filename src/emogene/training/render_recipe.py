@@ -22,7 +22,7 @@ class RenderRecipe:
     warmup_rays: int = 8192
     warmup_frames: int = 32
     torso_steps: int = 600
-    decoder_steps: int = 9000
+    decoder_steps: int = 7500
     patch: int = 40
     patches: int = 4
     """Patches per step, each of its own frame."""
@@ -45,7 +45,7 @@ class RenderRecipe:
     network_rate: float = 2e-3
     decoder_rate: float = 1e-3
     detail_rate: float = 3e-4
-    contrast: float = 1.08
+    contrast: float = 1.1
     """Of the finished detail, relative to what training made of it."""
     most_lip_gain: float = 1.5
     """Cap of the gain that makes lips open as far as in the video (``render_lips``); 1: leave them."""
