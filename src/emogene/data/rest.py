@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emogene.geometry.landmarks import eye_opening, lip_opening
+from emogene.geometry.landmarks import MOUTH, eye_opening, lip_opening
 from emogene.io.audio import read_audio
 from emogene.io.clip import Clip
 from emogene.types import SAMPLES_PER_FRAME, FloatArray
@@ -36,6 +36,12 @@ def neutral_face(clips: Sequence[Clip]) -> FloatArray:
     if chosen.sum() < LEAST_FRAMES:
         chosen = usable & (opening <= np.quantile(opening[usable], 0.2))
     return np.asarray(np.median(landmarks[chosen], axis=0), np.float32)
+
+
+def mouth_amplitude(clips: Sequence[Clip]) -> float:
+    """Root mean square deviation of a speaker's mouth points, canonical units."""
+    mouths = np.concatenate([clip.arrays["landmarks_cano"][clip.valid, MOUTH] for clip in clips])
+    return float(np.sqrt(mouths.var(0).mean()))
 
 
 def frame_level_db(clip: Clip) -> FloatArray:

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from emogene.data.augment import SILENCE_SHARES, SILENCES, change_speed, change_voice, no_speech
 from emogene.data.prepare import by_speaker, in_sync
-from emogene.data.rest import neutral_face
+from emogene.data.rest import mouth_amplitude, neutral_face
 from emogene.features.extractor import SpeechFeatures
-from emogene.geometry.landmarks import MOUTH
 from emogene.io.audio import read_audio
 from emogene.io.clip import Clip
 from emogene.io.files import read_json, write_json
@@ -196,11 +195,8 @@ def _read(clip: Clip, neutral: FloatArray) -> _Piece:
 
 
 def _amplitude(clips: Sequence[Clip]) -> float:
-    """Root mean square deviation of the mouth points of a speaker; 0 where teachers spoke as anybody."""
-    if clips[0].about.get("taught"):
-        return 0.0
-    mouths = np.concatenate([clip.arrays["landmarks_cano"][clip.valid, MOUTH] for clip in clips])
-    return float(np.sqrt(mouths.var(0).mean()))
+    """Of a speaker; 0 where teachers spoke as anybody."""
+    return 0.0 if clips[0].about.get("taught") else mouth_amplitude(clips)
 
 
 def _join(pieces: Sequence[_Piece], rng: np.random.Generator, config: TakeConfig) -> _Piece:

@@ -20,7 +20,7 @@ from emogene.data.features import clip_features
 from emogene.data.prepare import LARGEST_OFFSET, LEAST_CONFIDENCE, by_speaker, in_sync
 from emogene.data.rest import frame_level_db, neutral_face
 from emogene.features.extractor import SpeechFeatures
-from emogene.geometry.landmarks import MOUTH, lip_opening, lip_width
+from emogene.geometry.landmarks import MOUTH, lip_opening, lip_width, shut_level
 from emogene.io.audio import read_audio
 from emogene.io.clip import Clip
 from emogene.motion.model import MotionModel
@@ -390,13 +390,12 @@ def _closures(clip: Clip) -> tuple[tuple[float, float], ...]:
 
 
 def _closure_recall(clips: Sequence[Truth], predictions: Sequence[FloatArray]) -> dict[str, float]:
-    """Share of closures in which the lips come below 20 % of the speaker's 5-95 % range, made and true."""
+    """Share of closures in which the lips come below the speaker's ``shut_level``, made and true."""
     made_hits, true_hits, chance = [], [], []
     for name in dict.fromkeys(clip.speaker for clip in clips):
         group = [(c, p) for c, p in zip(clips, predictions, strict=True) if c.speaker == name]
         true_all = np.concatenate([lip_opening(c.offsets) for c, _ in group])
-        low, high = np.quantile(true_all, [0.05, 0.95])
-        level = low + 0.2 * (high - low)
+        level = shut_level(true_all)
         for clip, motion in group:
             made, true = lip_opening(motion), lip_opening(clip.offsets)
             times = (np.arange(min(len(made), len(true))) + 0.5) / FPS

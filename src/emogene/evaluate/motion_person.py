@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from emogene.data.prepare import by_speaker
-from emogene.data.rest import neutral_face
+from emogene.data.rest import mouth_amplitude, neutral_face
 from emogene.evaluate.motion import Truth, follow_table, truths
 from emogene.features.extractor import SpeechFeatures
-from emogene.geometry.landmarks import MOUTH
 from emogene.io.clip import Clip
 from emogene.motion.model import MotionModel
 from emogene.training.adapt import adapt_motion
@@ -55,20 +54,14 @@ def person_table(
             learned = with_common_offset(learned)
             model = adapt_motion(work / f"{name}-{end}", learned, base, extractor, prosody)
             neutral = neutral_face(learned)
-            amplitude = _amplitude(learned, neutral) / base.reference_amplitude
+            amplitude = base.amplitude_for(mouth_amplitude(learned))
             for clip in truths(rest, extractor, prosody):
                 # The neutral face that a product would know, and each end a speaker of its own.
                 moved = clip.offsets + clip.neutral - neutral
                 judged.append(replace(clip, speaker=f"{name}-{end}", neutral=neutral, offsets=moved))
                 for made, who in ((plain, base), (fitted, model)):
-                    made.append(
-                        who.generate(
-                            clip.features,
-                            clip.prosody,
-                            temperature=0.0,
-                            mouth_amp=float(np.clip(amplitude, 0.5, 2)),
-                        )
-                    )
+                    motion = who.generate(clip.features, clip.prosody, temperature=0.0, mouth_amp=amplitude)
+                    made.append(motion)
     if not judged:
         return {}
     return {"as everybody": follow_table(judged, plain), "fitted": follow_table(judged, fitted)}
@@ -95,8 +88,3 @@ def _ends(group: Sequence[Clip], seconds: float) -> Iterator[tuple[list[Clip], l
             learned.append(pieces[len(learned)])
         if rest := pieces[len(learned) :]:
             yield learned, rest
-
-
-def _amplitude(clips: Sequence[Clip], neutral: FloatArray) -> float:
-    offsets = np.concatenate([clip.arrays["landmarks_cano"][clip.valid] for clip in clips]) - neutral
-    return float(np.sqrt(offsets[:, MOUTH].var(0).mean()))

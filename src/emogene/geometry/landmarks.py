@@ -52,6 +52,12 @@ def lip_opening(landmarks_cano: FloatArray) -> FloatArray:
     return np.asarray(upper - lower, dtype=np.float32)
 
 
+def shut_level(opening: FloatArray) -> float:
+    """The opening below which a speaker's lips count as shut: 20 % of the 5-95 % range of ``opening`` [T]."""
+    low, high = np.quantile(opening, (0.05, 0.95))
+    return float(low + 0.2 * (high - low))
+
+
 def lip_width(landmarks_cano: FloatArray) -> FloatArray:
     """Distance of the mouth corners, [..., 68, 3] -> [...], canonical units."""
     span = landmarks_cano[..., MOUTH_CORNERS[1], :] - landmarks_cano[..., MOUTH_CORNERS[0], :]

@@ -46,7 +46,10 @@ class MotionModel:
 
     def amplitude_of(self, identity: Identity) -> float:
         """The mouth_amp that makes this person speak with their own amplitude, within 0.5..2."""
-        own = float(np.sqrt((identity.offset_std[MOUTH] ** 2).mean()))
+        return self.amplitude_for(float(np.sqrt((identity.offset_std[MOUTH] ** 2).mean())))
+
+    def amplitude_for(self, own: float) -> float:
+        """The same for a root mean square mouth offset; 1 where nothing is known of it (0)."""
         return float(np.clip(own / self.reference_amplitude, 0.5, 2.0)) if own > 0 else 1.0
 
     def generate(

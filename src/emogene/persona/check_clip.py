@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from emogene.capture.canonical import canonical_face
 from emogene.capture.tracker import Track, track_frames
 from emogene.evaluate.expression import ExpressionJudge
-from emogene.geometry.landmarks import MESH_FROM_LANDMARK, eye_opening, lip_opening, lip_width
+from emogene.geometry.landmarks import MESH_FROM_LANDMARK, eye_opening, lip_opening, lip_width, shut_level
 from emogene.io.clip import Clip, open_clip
 from emogene.io.images import read_rgb
 from emogene.io.video import read_video
@@ -41,8 +41,6 @@ logger = logging.getLogger(__name__)
 
 ACTS, ACT_FRAMES, ACT_EVERY = 2, 60, 8
 """Takes of each emotion that a persona acts, their length, and how many frames lie between two looks."""
-SHUT = 0.20
-"""Lips below this share of their range count as shut, as in evaluate.motion."""
 LEAST_DOSE = 0.55
 """Takes with less of an emotion than this are not asked for."""
 
@@ -91,13 +89,13 @@ def agreement(clip: Clip, indices: NDArray[np.intp], track: Track) -> Agreement:
 
 
 def closed_share(opening: FloatArray, indices: NDArray[np.intp], phones: Sequence[Phone]) -> float:
-    """Share of p, b, m during which the lips come below ``SHUT`` of their 5-95 % range.
+    """Share of p, b, m during which the lips come below ``shut_level``.
 
     opening: [n] of the frames ``indices`` [n] of a clip at 25 fps.
     """
-    low, high = np.quantile(opening, (0.05, 0.95))
+    level = shut_level(opening)
     met = [
-        opening[inside].min() < low + SHUT * (high - low)
+        opening[inside].min() < level
         for start_s, end_s, label in phones
         if viseme_of(label) == "PP"
         and (inside := (indices >= round(start_s * FPS)) & (indices <= round(end_s * FPS))).any()

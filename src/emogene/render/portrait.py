@@ -200,18 +200,17 @@ class Pictures:
             further = opened(landmarks, model.neutral.numpy(), float(model.lip_gain))
             return torch.from_numpy(further) - model.neutral
 
-        offsets = shown = asked(motion.landmarks_cano)
-        if motion.known_cano is not None:
-            shown = asked(motion.known_cano)
-            offsets = model.warp.reaching(shown, offsets)
+        offsets = asked(motion.landmarks_cano)
+        shown = offsets if motion.known_cano is None else asked(motion.known_cano)
         known = windows(shown)
         eyes = torch.from_numpy(motion.eyes)
         for start in range(history, len(motion), BATCH):
             part = slice(start, start + BATCH)
             with torch.inference_mode():
                 tracked = None if shoulders is None else torch.from_numpy(shoulders[part])
+                bent = model.warp.reaching(shown[part], offsets[part])
                 poses = pose.camera_from_head[part]
-                batch = looks(model, known[part], eyes[part], poses, tracked, offsets=offsets[part])
+                batch = looks(model, known[part], eyes[part], poses, tracked, offsets=bent)
             self._waiting.extend(self._pool.submit(self._draw, look) for look in batch)
             yield
 

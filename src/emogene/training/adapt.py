@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from emogene.data.augment import no_speech
 from emogene.data.features import clip_features
 from emogene.data.prepare import in_sync
-from emogene.data.rest import neutral_face
+from emogene.data.rest import mouth_amplitude, neutral_face
 from emogene.errors import UserError
 from emogene.features.extractor import SpeechFeatures
-from emogene.geometry.landmarks import MOUTH
 from emogene.io.audio import read_audio
 from emogene.io.clip import Clip
 from emogene.io.files import write_json
@@ -121,7 +120,7 @@ def adapt_motion(
     if base.network.regress is None:
         raise UserError("a model of recipe paper cannot be fitted to a person; use recipe standard")
     neutral = neutral_face(clips)
-    amplitude = _amplitude(clips, base)
+    amplitude = base.amplitude_for(mouth_amplitude(clips))
     spoken = [_piece(clip, neutral, amplitude, base, extractor, prosody) for clip in clips]
     spoken = [part for piece in spoken for part in _cut(piece, max(1, PIECES // len(spoken)))]
     voice = read_audio(clips[0].audio_path).samples
@@ -244,9 +243,3 @@ def _error(piece: _Piece, mean: Array, std: Array, weights: Array) -> float:
     """What is left of the mouth's and jaw's movement about its mean, squared and summed."""
     left = (piece.left - _whitened(piece, mean, std) @ weights)[piece.mask]
     return float((((left - left.mean(0)) ** 2) * landmark_weights().numpy()).sum()) if len(left) else 0.0
-
-
-def _amplitude(clips: Sequence[Clip], base: MotionModel) -> float:
-    """The mouth_amp at which the model moves as the person does, within 0.5..2 as in use."""
-    mouths = np.concatenate([clip.arrays["landmarks_cano"][clip.valid, MOUTH] for clip in clips])
-    return float(np.clip(np.sqrt(mouths.var(0).mean()) / base.reference_amplitude, 0.5, 2.0))

@@ -91,7 +91,6 @@ def train_motion(
     validate: Callable[[MotionModel], Mapping[str, float]] | None = None,
     preview: Callable[[MotionModel, Path], None] | None = None,
     start_from: MotionVae | None = None,
-    freeze: Callable[[MotionModel], None] | None = None,
     voices: Mapping[str, FloatArray] | None = None,
 ) -> MotionModel:
     """Train a motion network and return it ready to speak; resumes in ``run_dir``.
@@ -103,9 +102,8 @@ def train_motion(
         expert: frozen judge of the sync loss; None leaves the loss out.
         validate: scores a model ("score": lower is better).
         preview: draws a model into a folder.
-        start_from: a network to go on from (fine-tuning on one person).
+        start_from: a network to go on from.
         voices: mean features of other voices, see ``data.windows``.
-        freeze: switches off the gradient of what shall stay as it is.
     """
     windows = Windows(takes, voices=voices, real_share=training.real_share)
     config = replace(config, feature_dim=windows.feature_dim)
@@ -117,8 +115,6 @@ def train_motion(
     else:
         reference = _standardise(network, windows)
     model = MotionModel(network, reference)
-    if freeze is not None:
-        freeze(model)
     step = MotionStep(network, windows, training, loop.steps, expert, reference)
     hooks = Hooks(
         validate=None if validate is None else lambda: validate(model),

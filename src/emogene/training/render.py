@@ -403,7 +403,8 @@ class PortraitTrainer:
     def codes(self, frames: Tensor, *, noise: float = 0.0) -> Tensor:
         """Codes [B, 32] of frames; noise: deviation of what is added to their pose features."""
         turns = self.turns[frames]
-        turns = turns + noise * torch.randn_like(turns)
+        if noise:
+            turns = turns + noise * torch.randn_like(turns)
         codes: Tensor = self.model.code(self.offsets[frames], self.eyes[frames], turns)
         return codes
 
