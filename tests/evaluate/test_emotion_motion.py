@@ -32,9 +32,29 @@ def test_a_linear_system_against_the_one_that_changes_nothing(pairs):
     nothing, simple = rows["unchanged"], rows["linear"]
     assert nothing.error_ratio == pytest.approx(1)
     assert nothing.closure_kept == nothing.opening_r == pytest.approx(1)
+    assert nothing.fade_over_held == nothing.fade_over_neutral == nothing.held_over_neutral == pytest.approx(1)
+    assert nothing.transition_peak == 0
+    assert simple.speed_of_truth == pytest.approx(1, abs=0.3)
     assert simple.error_ratio < 0.7
     assert simple.dose_spearman == pytest.approx(1)
     assert simple.mixtures_between == 1
     assert simple.neutral_drift == 0
     assert simple.accuracy > nothing.accuracy
     assert "| closure_kept | >= 0.97 |" in markdown(rows)
+
+
+def test_a_change_that_jumps_is_faster_than_the_emotions_held(pairs):
+    directions = mean_displacements(pairs)
+
+    def jumping(offsets, weights):
+        doses = np.round(weights)
+        doses[:, NEUTRAL] = 0
+        return offsets + np.tensordot(doses, directions, axes=1)
+
+    def held_only(offsets, weights):
+        return offsets + 0 * jumping(offsets, weights)
+
+    rows = evaluate_emotion({"jumps": jumping, "holds": held_only}, pairs, pairs[:4])
+    assert rows["holds"].fade_over_held == pytest.approx(1)
+    assert rows["jumps"].fade_over_held > 1
+    assert rows["jumps"].transition_peak > rows["holds"].transition_peak

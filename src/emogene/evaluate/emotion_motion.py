@@ -35,6 +35,8 @@ MUST: Mapping[str, str] = {
     "closure_kept": ">= 0.97",
     "opening_r": ">= 0.85",
     "transition_peak": "<= 1",
+    "fade_speed": "<= 1",
+    "fade_over_held": "<= 1",
     "neutral_drift": "== 0",
 }
 
@@ -51,7 +53,11 @@ class EmotionScores:
     a share of the neutral motion. contact_kept: the same at f, v. opening_r: correlation of lip opening with
     the neutral motion, full dose. transition_peak: largest speed a change of emotion adds to the two emotions
     held, over the 99th percentile of speech's speed. fade_speed: 99th percentile of speed while the emotion
-    changes, over that of the neutral motion in the same frames. neutral_drift: largest change at neutral.
+    changes, over that of all neutral speech. fade_over_held: the same over the faster of the two emotions
+    held through the same frames, so that what is left is the change itself. fade_over_neutral,
+    held_over_neutral: change and held emotion over the neutral motion of the same frames; emotional speech is
+    faster than neutral speech. speed_of_truth: 99th percentile of speed of whole emotional takes, over that of
+    the true ones. neutral_drift: largest change at neutral.
     """
 
     error_ratio: float
@@ -66,6 +72,10 @@ class EmotionScores:
     opening_r: float
     transition_peak: float
     fade_speed: float
+    fade_over_held: float
+    fade_over_neutral: float
+    held_over_neutral: float
+    speed_of_truth: float
     neutral_drift: float
 
 
@@ -118,7 +128,6 @@ def _score(
     error_ratio, square_ratio = _error_ratios(held, ours)
     accuracy = classifier.accuracy(held, ours)
     full = {index: [system(pair.neutral, constant(index, len(pair))) for pair in held] for index in ACTIVE}
-    transition_peak, fade_speed = _transitions(system, held[:20])
     displacement, score = _dose_correlations(system, held, directions)
     return EmotionScores(
         error_ratio=error_ratio,
@@ -131,8 +140,8 @@ def _score(
         closure_kept=_kept(held, full, BILABIALS),
         contact_kept=_kept(held, full, LABIODENTALS),
         opening_r=_opening_correlation(held, full),
-        transition_peak=transition_peak,
-        fade_speed=fade_speed,
+        **_transitions(system, held[:20], full),
+        speed_of_truth=_fast([*map(_speed, ours)]) / _fast([_speed(pair.emotional) for pair in held]),
         neutral_drift=_neutral_drift(system, held),
     )
 
@@ -247,24 +256,38 @@ def _opening_correlation(held: Sequence[EmotionPair], full: Mapping[int, Sequenc
     return float(np.mean(values))
 
 
-def _transitions(system: System, held: Sequence[EmotionPair]) -> tuple[float, float]:
-    """Fastest a change of emotion moves the face beyond what the emotions before and after do, and the 99th
-    percentile of speed while it changes; both over the 99th percentile of the neutral speech."""
-    own = np.percentile(np.concatenate([_speed(pair.neutral) for pair in held]), 99)
-    added, fast, plain = [], [], []
-    for pair in held:
+def _transitions(
+    system: System, held: Sequence[EmotionPair], full: Mapping[int, Sequence[FloatArray]]
+) -> dict[str, float]:
+    """How fast the face is while its emotion changes, see ``EmotionScores``.
+
+    ``full``: every emotion held at dose 1 through the takes, which is what a change is compared with.
+    """
+    steady = {**full, NEUTRAL: [pair.neutral for pair in held]}
+    added, changing, lasting, plain = [], [], [], []
+    for row, pair in enumerate(held):
         times = np.arange(len(pair)) / FPS
         half = round(float(times[-1]) / 2, 3)
         fading = slice(int(half * FPS), int((half + DEFAULT_FADE_S) * FPS) + 1)
-        plain.append(_speed(pair.neutral)[fading])
         for first, second in pairwise((NEUTRAL, *ACTIVE)):
             track = parse_emotion(f"{EMOTIONS[first]}, {half}:{EMOTIONS[second]}")
-            changing = _speed(system(pair.neutral, track.weights(times)))
-            lasting = [_speed(system(pair.neutral, constant(k, len(pair)))) for k in (first, second)]
-            added.append((changing - np.maximum(*lasting))[fading].max())
-            fast.append(changing[fading])
-    in_fades = np.percentile(np.concatenate(fast), 99) / np.percentile(np.concatenate(plain), 99)
-    return float(max(added) / own), float(in_fades)
+            changing.append(_speed(system(pair.neutral, track.weights(times)))[fading])
+            lasting.append(np.maximum(_speed(steady[first][row]), _speed(steady[second][row]))[fading])
+            plain.append(_speed(pair.neutral)[fading])
+            added.append((changing[-1] - lasting[-1]).max())
+    own = _fast([_speed(pair.neutral) for pair in held])
+    return {
+        "transition_peak": float(max(added) / own),
+        "fade_speed": _fast(changing) / own,
+        "fade_over_held": _fast(changing) / _fast(lasting),
+        "fade_over_neutral": _fast(changing) / _fast(plain),
+        "held_over_neutral": _fast(lasting) / _fast(plain),
+    }
+
+
+def _fast(speeds: Sequence[FloatArray]) -> float:
+    """99th percentile of all of them."""
+    return float(np.percentile(np.concatenate(speeds), 99))
 
 
 def _speed(offsets: FloatArray) -> FloatArray:
