@@ -56,8 +56,8 @@ class EmotionScores:
     changes, over that of all neutral speech. fade_over_held: the same over the faster of the two emotions
     held through the same frames, so that what is left is the change itself. fade_over_neutral,
     held_over_neutral: change and held emotion over the neutral motion of the same frames; emotional speech is
-    faster than neutral speech. speed_of_truth: 99th percentile of speed of whole emotional takes, over that of
-    the true ones. neutral_drift: largest change at neutral.
+    faster than neutral speech. speed_of_truth: 99th percentile of speed of whole emotional takes, over that
+    of the true ones. neutral_drift: largest change at neutral.
     """
 
     error_ratio: float
