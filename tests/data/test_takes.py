@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,20 @@ def test_windows_give_batches(takes) -> None:
     assert (batch.offsets == again.offsets).all()
     with pytest.raises(UserError, match="no takes"):
         Windows([])
+
+
+def test_speakers_are_drawn_by_what_they_say(takes) -> None:
+    spoken = [take for take in takes if take.speaker]
+    few = [replace(spoken[0], speaker="few", amplitude=7.0)]
+    many = [replace(take, speaker="many", amplitude=1.0) for take in spoken]
+
+    def share(power: float) -> float:
+        batch = Windows([*few, *many], gain=0, speaker_power=power).sample(np.random.default_rng(0), 200, 8)
+        return float((batch.mouth_amp == 7).float().mean())
+
+    frames = len(few[0].offsets) / sum(len(take.offsets) for take in [*few, *many])
+    assert share(0.0) == pytest.approx(0.5, abs=0.1)
+    assert share(1.0) == pytest.approx(frames, abs=0.1)
 
 
 def test_late_mouths_are_moved(tmp_path: Path) -> None:

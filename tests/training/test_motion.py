@@ -145,14 +145,13 @@ def test_adapts_to_a_person(model, tmp_path: Path) -> None:
     fit = read_json(tmp_path / "run" / "fit.json")
     assert fit["seconds"] == 18 and min(fit["left_out_error"].values()) < 1
     more = truths([talk(tmp_path / "more", seconds=9, seed=30, speaker="p")], Loudness(), rhythm)
-    amplitude = 0.9
-    errors = [
-        follow_table(
-            more, [m.generate(more[0].features, more[0].prosody, temperature=0.0, mouth_amp=amplitude)]
-        )["nmse"]
-        for m in (model, own)
-    ]
+
+    def speak(who: MotionModel):
+        return who.generate(more[0].features, more[0].prosody, temperature=0.0, mouth_amp=0.9)
+
+    errors = [follow_table(more, [speak(who)])["nmse"] for who in (model, own)]
     assert errors[1] < errors[0]
+    assert 0.85 < follow_table(more, [speak(own)])["velocity"] < 1.2
     quiet = Audio(np.zeros(2 * 16_000, np.float32))
     rests = [m.generate(Loudness()(quiet), rhythm(quiet), temperature=0.0) for m in (model, own)]
     assert np.abs(rests[1] - rests[0]).max() < 0.01

@@ -33,6 +33,7 @@ def motion(
     steps: int = 0,
     versions: int = 4,
     plain_versions: int = 3,
+    speaker_power: float = 0.5,
     seed: int = 0,
     minutes: float = 0.0,
     without: list[Literal["flow", "sync"]] | None = None,
@@ -52,6 +53,7 @@ def motion(
         steps: Optimizer steps; 0: the recipe's.
         versions: Times each clip is used, with other pauses each time.
         plain_versions: After so many of them clips also get another speed, room, microphone and noise.
+        speaker_power: A speaker is drawn as often as this power of their minutes says; 0: all alike.
         seed: Of everything random.
         minutes: Stop after so long; 0: no limit.
         without: For an ablation: leave out the flow prior, or the sync expert.
@@ -84,6 +86,7 @@ def motion(
         takes += taught_takes(voices, teachers, extractors, prosody, out, takes, seed=seed)
     judged = {name: truths(group, extractors[-1], prosody) for name, group in held.items()}
     losses, loop = training_recipe(recipe)
+    losses = replace(losses, speaker_power=speaker_power)
     loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)
     logging.getLogger("emogene.training").setLevel(logging.INFO)
 

@@ -33,9 +33,10 @@ class Batch:
 class Windows:
     """Takes in memory and how to draw from them.
 
-    Speakers are drawn by the square root of what they have to say, so that one who talks for hours does
-    not drown the others; silent takes count as one speaker. Faces are mirrored at random, and amplitude
-    is varied together with ``mouth_amp``, so that the network learns what the number means.
+    Speakers are drawn by a power of what they have to say, by default its square root, so that one who
+    talks for hours does not drown the others; silent takes count as one speaker. Faces are mirrored at
+    random, and amplitude is varied together with ``mouth_amp``, so that the network learns what the number
+    means.
 
     Args:
         takes: what to draw from.
@@ -46,6 +47,8 @@ class Windows:
         real_share: of the spoken windows that are tracked people, where there is synthetic or taught motion
             too; these share the rest evenly.
         jitter: noise on the features, in units of their deviation.
+        speaker_power: how often a speaker is drawn grows with this power of their frames: 0: all alike; 1: as
+            often as their share of the frames, so that few sentences are not learned by heart.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Windows:
         gain: float = 0.2,
         jitter: float = 0.1,
         real_share: float = 0.6,
+        speaker_power: float = 0.5,
         voices: Mapping[str, FloatArray] | None = None,
     ) -> None:
         if not takes:
@@ -67,7 +71,7 @@ class Windows:
         frames = np.array([sum(len(takes[i].offsets) for i in group) for group in self._groups], np.float64)
         synthetic = np.array([takes[group[0]].synthetic for group in self._groups])
         silent = np.array([not name for name, _ in speakers])
-        shares = np.sqrt(frames) * ~silent
+        shares = frames**speaker_power * ~silent
         taught = np.array([takes[group[0]].taught for group in self._groups])
         others = [kind for kind in (synthetic, taught) if kind.any()]
         tracked = ~synthetic & ~taught & ~silent

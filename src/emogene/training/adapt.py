@@ -28,6 +28,7 @@ from emogene.data.prepare import in_sync
 from emogene.data.rest import mouth_amplitude, neutral_face
 from emogene.errors import UserError
 from emogene.features.extractor import SpeechFeatures
+from emogene.geometry.landmarks import JAW, MOUTH
 from emogene.io.audio import read_audio
 from emogene.io.clip import Clip
 from emogene.io.files import write_json
@@ -56,14 +57,22 @@ SILENCE_S, BETWEEN_S, SETTLED_S = 2.0, 1.6, 0.32
 STILLNESS = 100.0
 """Weight of a frame without speech against one of speech."""
 
+DIRECTIONS = 6
+"""Principal directions of the person's mouth and jaw whose speed is given back."""
+LIVELINESS, LARGEST_GAIN = 0.95, 1.3
+"""Speed along them over the person's own that is aimed at; tracking noise is speed too, hence the limit."""
+
 Array = NDArray[np.float64]
+_COLUMNS = (3 * np.r_[JAW, MOUTH][:, None] + np.arange(3)).ravel()
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """heard: g [T, C]; left: what the base left over, [T, 204] standardised; mask: frames that count [T]."""
+    """heard: g [T, C]; made: what the base says, and left: what it leaves over, [T, 204] standardised; mask:
+    frames that count [T]."""
 
     heard: Array
+    made: Array
     left: Array
     mask: NDArray[np.bool_]
 
@@ -138,22 +147,29 @@ def adapt_motion(
         )
         for pull in STRENGTHS
     }
-    # Of nearly equal ones the weakest pull: it leaves the person the more of their speed and width.
+    # Of nearly equal ones the weakest pull: it leaves the person the more of their width.
     best = min(pull for pull, error in errors.items() if error <= INDIFFERENT * min(errors.values()))
+    lively = _lively(spoken, [(total - own + rest).solve(best * frames) for own in sums], mean, std)
     alone = sum(_error(piece, mean, std, np.zeros_like(total.product)) for piece in spoken)
     shares = {f"{pull:g}": round(error / max(alone, 1e-12), 4) for pull, error in errors.items()}
     about = {"seconds": round(seconds, 2), "strength": best, "left_out_error": shares}
     write_json(run_dir / "fit.json", about)
-    return _with_readout(base, (total + rest).solve(best * frames), mean, std)
+    return _with_readout(base, (total + rest).solve(best * frames), mean, std, lively)
 
 
-def _with_readout(base: MotionModel, weights: Array, mean: Array, std: Array) -> MotionModel:
+def _with_readout(base: MotionModel, weights: Array, mean: Array, std: Array, lively: Array) -> MotionModel:
+    """``base`` with the readout added, and all it says multiplied by ``lively`` [204, 204]."""
     network = copy.deepcopy(base.network)
     assert network.regress is not None
     slopes = weights[:-1] / std[:, None]
+    last = [network.regress, network.leave] if network.config.latent else [network.regress]
     with torch.no_grad():
         network.regress.weight.add_(torch.from_numpy(slopes.T.astype(np.float32)))
         network.regress.bias.add_(torch.from_numpy((weights[-1] - mean @ slopes).astype(np.float32)))
+        gains = torch.from_numpy(lively.astype(np.float32))
+        for layer in last:
+            layer.weight.copy_(gains @ layer.weight)
+            layer.bias.copy_(gains @ layer.bias)
     return MotionModel(network, base.reference_amplitude)
 
 
@@ -171,9 +187,8 @@ def _piece(
     n = min(len(heard), len(landmarks))
     mask = np.zeros(n, bool)
     mask[real] = True
-    true = (landmarks[:n] - neutral).reshape(n, -1)
-    left = (true - made[:n].reshape(n, -1)) / float(base.network.scale[-1])
-    return _Piece(heard[:n], left.astype(np.float64), mask & clip.valid[:n])
+    true = (landmarks[:n] - neutral).reshape(n, -1) / float(base.network.scale[-1])
+    return _Piece(heard[:n], made[:n], (true - made[:n]).astype(np.float64), mask & clip.valid[:n])
 
 
 def _silences(voice: FloatArray, seed: int) -> Iterator[Audio]:
@@ -194,16 +209,16 @@ def _still(
     prosody: Callable[[Audio], FloatArray],
 ) -> _Piece:
     """Speech between silences: where the mouth has settled, nothing shall change."""
-    heard, _ = _hear(base, extractor(sound), prosody(sound), amplitude)
+    heard, made = _hear(base, extractor(sound), prosody(sound), amplitude)
     time_s = np.arange(len(heard)) / FPS
     still = (time_s < SILENCE_S - SETTLED_S) | (time_s >= SILENCE_S + BETWEEN_S + SETTLED_S)
-    return _Piece(heard, np.zeros((len(heard), 3 * N_LANDMARKS)), still)
+    return _Piece(heard, made, np.zeros((len(heard), 3 * N_LANDMARKS)), still)
 
 
 def _hear(
     base: MotionModel, features: FloatArray, rhythm: FloatArray, amplitude: float
-) -> tuple[Array, FloatArray]:
-    """The trunk's output [T, C] and the most likely motion [T, 68, 3]."""
+) -> tuple[Array, Array]:
+    """The trunk's output [T, C] and the most likely motion [T, 204], standardised."""
     made = base.generate(features, rhythm, temperature=0.0, mouth_amp=amplitude)
     rows = np.clip(np.arange(2 * len(made)), 0, len(features) - 1)
     with torch.inference_mode():
@@ -212,13 +227,17 @@ def _hear(
             torch.from_numpy(np.ascontiguousarray(rhythm[rows], np.float32))[None],
             torch.tensor([amplitude]),
         )
-    return g[0].numpy().astype(np.float64), made
+    standardised = made.reshape(len(made), -1).astype(np.float64) / float(base.network.scale[-1])
+    return g[0].numpy().astype(np.float64), standardised
 
 
 def _cut(piece: _Piece, count: int) -> list[_Piece]:
     """Consecutive parts of a piece."""
     edges = np.linspace(0, len(piece.mask), count + 1).astype(int)
-    return [_Piece(piece.heard[a:b], piece.left[a:b], piece.mask[a:b]) for a, b in pairwise(edges)]
+    return [
+        _Piece(piece.heard[a:b], piece.made[a:b], piece.left[a:b], piece.mask[a:b])
+        for a, b in pairwise(edges)
+    ]
 
 
 def _sums(piece: _Piece, mean: Array, std: Array) -> _Sums:
@@ -226,6 +245,31 @@ def _sums(piece: _Piece, mean: Array, std: Array) -> _Sums:
     step, change = np.diff(x, axis=0)[both], np.diff(piece.left, axis=0)[both]
     x, left = x[piece.mask], piece.left[piece.mask]
     return _Sums(x.T @ x + VELOCITY * step.T @ step, x.T @ left + VELOCITY * step.T @ change)
+
+
+def _lively(pieces: Sequence[_Piece], readouts: Sequence[Array], mean: Array, std: Array) -> Array:
+    """Gains along the mouth's directions as a matrix [204, 204].
+
+    Args:
+        pieces: the person's speech.
+        readouts: one learned without each piece.
+        mean, std: of g.
+    """
+    true, speeds = [], []
+    for piece, readout in zip(pieces, readouts, strict=True):
+        both = piece.mask[1:] & piece.mask[:-1]
+        wanted = (piece.made + piece.left)[:, _COLUMNS]
+        made = (piece.made + _whitened(piece, mean, std) @ readout)[:, _COLUMNS]
+        true.append(wanted[piece.mask])
+        speeds.append((np.diff(wanted, axis=0)[both], np.diff(made, axis=0)[both]))
+    mouths = np.concatenate(true)
+    _, axes = np.linalg.eigh(np.cov(mouths.T))
+    directions = axes[:, ::-1][:, :DIRECTIONS]
+    own, ours = (np.sqrt((np.concatenate(x) @ directions).var(0)) for x in zip(*speeds, strict=True))
+    gains = np.clip(LIVELINESS * own / np.maximum(ours, 1e-9), 1.0, LARGEST_GAIN)
+    lively = np.eye(3 * N_LANDMARKS)
+    lively[np.ix_(_COLUMNS, _COLUMNS)] += (directions * (gains - 1)) @ directions.T
+    return lively
 
 
 def _added(sums: Sequence[_Sums]) -> _Sums:

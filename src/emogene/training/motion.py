@@ -61,6 +61,8 @@ class MotionTraining:
     """KL rises over this share of the steps, so that the latent is used before it is priced."""
     real_share: float = 0.5
     """Of the spoken windows that are tracked people, where teachers or rules move other faces."""
+    speaker_power: float = 0.5
+    """How often a speaker is drawn, see ``data.windows.Windows``."""
 
 
 def training_recipe(name: str) -> tuple[MotionTraining, LoopConfig]:
@@ -105,7 +107,9 @@ def train_motion(
         start_from: a network to go on from.
         voices: mean features of other voices, see ``data.windows``.
     """
-    windows = Windows(takes, voices=voices, real_share=training.real_share)
+    windows = Windows(
+        takes, voices=voices, real_share=training.real_share, speaker_power=training.speaker_power
+    )
     config = replace(config, feature_dim=windows.feature_dim)
     torch.manual_seed(loop.seed)
     network = MotionVae(config)
