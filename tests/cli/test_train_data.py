@@ -34,6 +34,11 @@ def test_trains_motion_with_a_sync_expert(corpus: Path, tmp_path: Path, capsys) 
     assert "unseen" in capsys.readouterr().out
     assert list((tmp_path / "m/samples").rglob("lip-opening.png"))
     assert read_json(tmp_path / "m/run.json")["status"] == "complete"
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "m/takes").rglob("*.safetensors")}
+    shared = ["--takes", str(tmp_path / "m/takes"), "--seed", "5", "--steps", "1", "--speaker-power", "1"]
+    assert main(["train", "motion", *common, *judge, *shared, "--out", str(tmp_path / "again")]) == 0
+    assert made and all(path.stat().st_mtime_ns == before for path, before in made.items())
+    assert not (tmp_path / "again/takes").exists()
     table = tmp_path / "table.json"
     models = ["--model", str(tmp_path / "m/model"), "--sync", str(tmp_path / "s/model")]
     spoken = ["--data", str(corpus), "--features", "mel", "--hold-out", "b", "--json-out", str(table)]

@@ -30,6 +30,7 @@ def motion(
     voices: Path | None = None,
     teachers: list[Path] | None = None,
     start: Path | None = None,
+    takes: Path | None = None,
     steps: int = 0,
     versions: int = 4,
     plain_versions: int = 3,
@@ -50,6 +51,7 @@ def motion(
         voices: Folder of recordings of many speakers, sound alone: training hears the clips in their voices.
         teachers: Folders of motion models that speak those recordings; training learns from them as well.
         start: Folder of a motion model to go on from, instead of from nothing.
+        takes: Folder for the takes, shared by runs on the same clips; the seed does not change them then.
         steps: Optimizer steps; 0: the recipe's.
         versions: Times each clip is used, with other pauses each time.
         plain_versions: After so many of them clips also get another speed, room, microphone and noise.
@@ -77,13 +79,13 @@ def motion(
     names = features or [config.features]
     extractors = _extractors(names)
     clips, held = split_corpus(open_corpus(data), hold_out or [])
-    plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=seed)
-    takes = corpus_takes(clips, extractors, prosody, out / "takes", plan)
+    plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=0 if takes else seed)
+    heard = corpus_takes(clips, extractors, prosody, takes or out / "takes", plan)
     others = None if voices is None else {x.name: voice_means(voices, x, prosody) for x in extractors}
     if teachers:
         if voices is None:
             raise UserError("teachers need something to say: add --voices FOLDER with recordings of speech")
-        takes += taught_takes(voices, teachers, extractors, prosody, out, takes, seed=seed)
+        heard += taught_takes(voices, teachers, extractors, prosody, out, heard, seed=seed)
     judged = {name: truths(group, extractors[-1], prosody) for name, group in held.items()}
     losses, loop = training_recipe(recipe)
     losses = replace(losses, speaker_power=speaker_power)
@@ -93,7 +95,7 @@ def motion(
     expert = None if "sync" in (without or ()) else fitting_expert(sync, config.features)
     model = train_motion(
         out,
-        takes,
+        heard,
         replace(config, features=names[-1]),
         losses,
         loop,
