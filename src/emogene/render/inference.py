@@ -55,8 +55,9 @@ class Look:
 class PixelGrid:
     """The rays of one quality.
 
-    directions: [h, w, 3] unit, in the camera's space. top: first row that can hold torso. step, stop: of
-    the rays (``HeadField.render_image``). draft: the decoder's flag. decoded: False when rays are pixels.
+    directions: [h, w, 3] unit, in the camera's space, through the middle of low pixels. top: first row that
+    can hold torso. step, stop: of the rays (``HeadField.render_image``). draft: the decoder's flag. finer:
+    [b h, b w, 3] where each low pixel is the mean of b x b rays; None: one ray is enough.
     """
 
     camera: Camera
@@ -65,20 +66,18 @@ class PixelGrid:
     step: float
     stop: float
     draft: float
-    decoded: bool
+    finer: Tensor | None
 
     @classmethod
     def of(cls, model: PortraitModel, quality: str, size: int) -> PixelGrid:
-        """The grid for pictures of edge ``size``: ``high`` has a ray per pixel and no decoder."""
-        config, high = model.config, quality == "high"
-        low = size if high else config.low // 2 if quality == "draft" else config.low
+        """The grid for pictures of edge ``size``: ``high`` sends a ray through every pixel."""
+        config = model.config
+        low = config.low // 2 if quality == "draft" else config.low
         camera = config.camera.resized(low, low)
-        y, x = np.meshgrid(np.arange(low) + 0.5, np.arange(low) + 0.5, indexing="ij")
-        offsets = np.stack([x - camera.cx_px, y - camera.cy_px, np.full_like(x, camera.focal_px)], -1)
-        offsets /= np.linalg.norm(offsets, axis=-1, keepdims=True)
         top = min(int(float(model.torso_top) * low), low - 1)
-        directions = torch.from_numpy(offsets.astype(np.float32))
-        return cls(camera, directions, top, config.step, 1e-2, float(quality == "draft"), not high)
+        block = min(max(-(-size // low), 2), SCALE) if quality == "high" else 1
+        finer = _directions(config.camera.resized(block * low, block * low)) if block > 1 else None
+        return cls(camera, _directions(camera), top, config.step, 1e-2, float(quality == "draft"), finer)
 
     @property
     def height(self) -> int:
@@ -91,13 +90,18 @@ class PixelGrid:
         return self.camera.width_px
 
     def head(self, model: PortraitModel, look: Look, rays: tuple[Tensor, Tensor]) -> RayOutput:
-        """What the field shows along ``rays``, [h, w, ...]."""
-        return model.head.render_image(*rays, look.code[0], look.warp, step=self.step, stop=self.stop)
+        """What the field shows along ``rays``, [h, w, ...]: of many a low pixel, their mean."""
+        origin, directions = rays
+        if self.finer is not None:
+            directions = self.finer @ _rotation(look)
+        seen = model.head.render_image(
+            origin, directions, look.code[0], look.warp, step=self.step, stop=self.stop
+        )
+        return seen if self.finer is None else _block_means(seen, len(directions) // self.height)
 
     def rays(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
         """Origin [3] and unit directions [h, w, 3] in head space."""
-        rotation = torch.from_numpy(np.asarray(look.camera_from_head[:3, :3], np.float32))
-        return camera_origin(look.camera_from_head, model.config.box), self.directions @ rotation
+        return camera_origin(look.camera_from_head, model.config.box), self.directions @ _rotation(look)
 
     def small(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
         """In torch: composite [1, 18, h, w], and where the head lies on its texture [1, 2, h, w]."""
@@ -191,8 +195,6 @@ class Drawer:
         head = grid.head(model, look, rays)
         picture = self._decoder.input(grid.height, grid.width)
         self._composer.compose(head, look.bend, picture)
-        if not grid.decoded:
-            return finish(_pixels(picture[1 : 1 + grid.height, 1 : 1 + grid.width]), self._canvas)
         where = cover(picture, grid.height, grid.width, FAINT)
         decoded = self._decoder.run(grid.height, grid.width, look.code[0], grid.draft, where)
         enlarged = self._detail.enlarge(decoded, head, *rays, look.warp, look.amounts[0])
@@ -203,8 +205,6 @@ class Drawer:
     def _draw_in_torch(self, look: Look) -> ByteArray:
         model, grid = self._model, self._grid
         composite, place = grid.small(model, look)
-        if not grid.decoded:
-            return finish(_pixels(composite[0].permute(1, 2, 0)), self._canvas)
         made = cover_mask(composite[0, -2:].sum(0) > FAINT)
         small = composite.to(self._dtype).contiguous(memory_format=torch.channels_last)
         code = look.code.to(self._dtype)
@@ -220,10 +220,28 @@ def _repeated(mask: Tensor, times: int) -> Tensor:
     return mask.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
 
-def _pixels(composite: Tensor) -> Tensor:
-    """Composite [h, w, 18 or more] whose rays are pixels -> rgb and alpha [4, h, w], premultiplied."""
-    rgba = torch.cat([composite[..., :3], composite[..., 16:18].sum(-1, keepdim=True)], -1)
-    return rgba.permute(2, 0, 1)
+def _directions(camera: Camera) -> Tensor:
+    """Unit directions [h, w, 3] through pixel centres, in the camera's space."""
+    y, x = np.meshgrid(np.arange(camera.height_px) + 0.5, np.arange(camera.width_px) + 0.5, indexing="ij")
+    offsets = np.stack([x - camera.cx_px, y - camera.cy_px, np.full_like(x, camera.focal_px)], -1)
+    offsets /= np.linalg.norm(offsets, axis=-1, keepdims=True)
+    return torch.from_numpy(offsets.astype(np.float32))
+
+
+def _rotation(look: Look) -> Tensor:
+    return torch.from_numpy(np.asarray(look.camera_from_head[:3, :3], np.float32))
+
+
+def _block_means(seen: RayOutput, block: int) -> RayOutput:
+    """Everything a ray sees is premultiplied, so what a low pixel sees is the plain mean of its rays."""
+
+    def mean(values: Tensor) -> Tensor:
+        flat = values.unsqueeze(-1) if values.dim() == 2 else values
+        high, wide, channels = flat.shape
+        blocks = flat.view(high // block, block, wide // block, block, channels).mean((1, 3))
+        return blocks.view(*blocks.shape[:2], *values.shape[2:])
+
+    return RayOutput(mean(seen.channels), mean(seen.opacity), mean(seen.depth), mean(seen.depth_sq))
 
 
 def decoder_dtype() -> torch.dtype:

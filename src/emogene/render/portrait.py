@@ -7,8 +7,8 @@
 Per frame: code and warp from the landmarks, the head field on a small pixel grid, the torso behind it,
 the decoder to four times that size, then rgba (straight alpha) or, when a background is given, rgb over it.
 
-Quality: ``draft`` decodes 64 -> 256 pixels, ``standard`` 128 -> 512, ``high`` renders the volume through
-every pixel and decodes nothing.
+Quality: ``draft`` decodes 64 -> 256 pixels, ``standard`` 128 -> 512; ``high`` does the same from a ray
+through every pixel.
 """
 
 from __future__ import annotations
