@@ -51,7 +51,7 @@ def motion(
         voices: Folder of recordings of many speakers, sound alone: training hears the clips in their voices.
         teachers: Folders of motion models that speak those recordings; training learns from them as well.
         start: Folder of a motion model to go on from, instead of from nothing.
-        takes: Folder for the takes, shared by runs on the same clips; the seed does not change them then.
+        takes: Folder for the takes of all speakers, held out or not: runs on the same clips share them.
         steps: Optimizer steps; 0: the recipe's.
         versions: Times each clip is used, with other pauses each time.
         plain_versions: After so many of them clips also get another speed, room, microphone and noise.
@@ -80,7 +80,10 @@ def motion(
     extractors = _extractors(names)
     clips, held = split_corpus(open_corpus(data), hold_out or [])
     plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=0 if takes else seed)
+    if takes:
+        clips, _ = split_corpus(open_corpus(data))
     heard = corpus_takes(clips, extractors, prosody, takes or out / "takes", plan)
+    heard = [take for take in heard if take.speaker not in (hold_out or [])]
     others = None if voices is None else {x.name: voice_means(voices, x, prosody) for x in extractors}
     if teachers:
         if voices is None:
