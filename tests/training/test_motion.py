@@ -14,7 +14,6 @@ from emogene.errors import UserError
 from emogene.evaluate.motion import (
     diversity,
     evaluate_motion,
-    evaluate_sync,
     follow_table,
     format_table,
     stillness,
@@ -22,6 +21,7 @@ from emogene.evaluate.motion import (
 )
 from emogene.evaluate.motion_judges import by_language, controls, projection_table, share_of_truth
 from emogene.evaluate.motion_person import person_table, with_common_offset
+from emogene.evaluate.sync import evaluate_sync
 from emogene.io.files import read_json
 from emogene.motion.model import MotionModel
 from emogene.motion.sync import RECIPES as SYNC_RECIPES

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from emogene.cli.evaluate_emotion import emotion
+from emogene.cli.evaluate_features import features
+from emogene.cli.evaluate_sync import sync
 
 if TYPE_CHECKING:
     from emogene.features.extractor import SpeechFeatures
@@ -200,6 +202,8 @@ def _fitted_rows(
 SUBCOMMANDS = {
     "motion": motion,
     "emotion": emotion,
+    "features": features,
+    "sync": sync,
     "video": video,
     "render": render,
     "suite": suite,

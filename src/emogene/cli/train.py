@@ -120,10 +120,12 @@ def sync(
     *,
     out: Path = Path("runs/sync"),
     recipe: str = "standard",
-    features: str = "whisper",
+    features: str = "emogene",
     hold_out: list[str] | None = None,
+    takes: Path | None = None,
     steps: int = 0,
-    versions: int = 4,
+    versions: int = 3,
+    plain_versions: int = 1,
     seed: int = 0,
     minutes: float = 0.0,
 ) -> None:
@@ -135,8 +137,10 @@ def sync(
         recipe: tiny, standard or paper.
         features: Speech features to train on.
         hold_out: Speakers to keep for the final table.
+        takes: Folder for the takes of all speakers, held out or not: runs on the same clips share them.
         steps: Optimizer steps; 0: the recipe's.
-        versions: Times each clip is used with other pauses; from the fourth on also with other sound.
+        versions: Times each clip is used, with other pauses each time.
+        plain_versions: After so many of them clips also get another speed, room, microphone and noise.
         seed: Of everything random.
         minutes: Stop after so long; 0: no limit.
     """
@@ -144,7 +148,8 @@ def sync(
 
     from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
     from emogene.data.takes import TakeConfig
-    from emogene.evaluate.motion import evaluate_sync, format_table, truths
+    from emogene.evaluate.motion import format_table, truths
+    from emogene.evaluate.sync import evaluate_sync
     from emogene.features.prosody import prosody
     from emogene.motion.sync import RECIPES
     from emogene.training.sync import train_sync, training_recipe
@@ -152,11 +157,15 @@ def sync(
     config = replace(_choose(recipe, RECIPES)(), features=features)
     extractors = _extractors([features])
     clips, held = split_corpus(open_corpus(data), hold_out or [])
-    takes = corpus_takes(clips, extractors, prosody, out / "takes", TakeConfig(versions=versions, seed=seed))
+    plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=0 if takes else seed)
+    if takes:
+        clips, _ = split_corpus(open_corpus(data))
+    heard = corpus_takes(clips, extractors, prosody, takes or out / "takes", plan)
+    heard = [take for take in heard if take.speaker not in (hold_out or [])]
     batches, loop = training_recipe(recipe)
     loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)
     logging.getLogger("emogene.training").setLevel(logging.INFO)
-    expert = train_sync(out, takes, config, batches, loop)
+    expert = train_sync(out, heard, config, batches, loop)
     expert.save(out / "model", trained_on=[str(path) for path in data])
     if held:
         judged = {name: truths(group, extractors[0], prosody) for name, group in held.items()}

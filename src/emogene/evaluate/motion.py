@@ -19,6 +19,7 @@ from emogene.data.augment import no_speech
 from emogene.data.features import clip_features
 from emogene.data.prepare import LARGEST_OFFSET, LEAST_CONFIDENCE, by_speaker, in_sync
 from emogene.data.rest import frame_level_db, neutral_face
+from emogene.evaluate.sync import evaluate_sync
 from emogene.features.extractor import SpeechFeatures
 from emogene.geometry.landmarks import MOUTH, lip_opening, lip_width, shut_level
 from emogene.io.audio import read_audio
@@ -108,7 +109,7 @@ def judge(
             **by_language(judged, {clip.folder.name: clip.about.get("language", "") for clip in clips}, made),
             **diversity(model, judged[:12]),
             **stillness(model, extractor, prosody, clips[:6]),
-            **{f"sync_{key}": value for key, value in evaluate_sync(expert, heard).items()},
+            **_sync_numbers(expert, heard),
             **share_of_truth(expert, heard, made),
             **controls(expert, heard),
         }
@@ -118,7 +119,10 @@ def judge(
         sure = {clip.folder.name for clip in clips if clip.about.get("av_offset_sure", True)}
         if 0 < len(sure) < len(judged):
             chosen = [pair for pair in zip(judged, made, strict=True) if pair[0].name in sure]
-            rows[f"{name}, seen speaking"] = follow_table([c for c, _ in chosen], [m for _, m in chosen])
+            speaking = _sync_numbers(expert, [clip for clip in heard if clip.name in sure])
+            rows[f"{name}, seen speaking"] = (
+                follow_table([c for c, _ in chosen], [m for _, m in chosen]) | speaking
+            )
         for blend, numbers in projection_table(judged, made).items():
             rows[f"{name}, projection {blend}"] = numbers
     if plot is not None:
@@ -265,36 +269,6 @@ def stillness(
     return result
 
 
-def evaluate_sync(expert: SyncExpert, clips: Sequence[Truth]) -> dict[str, Any]:
-    """Accuracy of the sync expert on true motion: against shifts, and the offset of 3 s segments."""
-    results: dict[int, list[float]] = {1: [], 2: [], 5: [], 10: []}
-    offsets: list[int] = []
-    confidences: list[float] = []
-    for clip in clips:
-        if len(clip.offsets) < 45:
-            continue
-        active = (clip.level_db > np.quantile(clip.level_db, 0.95) - 25).astype(np.float32)
-        similarity = expert.similarity(clip.features, clip.offsets)
-        n = len(similarity)
-        for shift, hits in results.items():
-            rows = np.arange(n - shift)[active[: n - shift] > 0]
-            lead = (similarity[rows, rows] - similarity[rows, rows + shift]).round(6)
-            # A mouth at rest looks the same at both places: half a hit.
-            hits += list(0.5 * (np.sign(lead) + 1))
-        for first in range(0, n - 30, 66):
-            part = similarity[first : first + 66, first : first + 66]
-            curve = expert.offset_curve(part, active[first : first + 66])
-            offsets.append(int(curve.argmax()) - (len(curve) - 1) // 2)
-            confidences.append(float(curve.max() - np.median(curve)))
-    found = np.abs(offsets)
-    table = {f"against_{shift}": float(np.mean(hits)) for shift, hits in results.items()}
-    return table | {
-        "within_1": float((found <= 1).mean()),
-        "median_offset": float(np.median(offsets)),
-        "confidence": float(np.mean(confidences)),
-    }
-
-
 def format_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Rows of numbers as aligned text."""
     columns = list(
@@ -306,6 +280,10 @@ def format_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         cells = (f"{row[c]:>{max(7, len(c))}.3f}" if c in row else " " * max(7, len(c)) for c in columns)
         lines.append(f"{name:<{width}}" + "  ".join(cells))
     return "\n".join(lines) + "\n"
+
+
+def _sync_numbers(expert: SyncExpert, clips: Sequence[Truth]) -> dict[str, float]:
+    return {f"sync_{key}": value for key, value in evaluate_sync(expert, clips).items()}
 
 
 def _follow(clip: Truth, motion: FloatArray) -> Follow:

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from emogene.capture.person import BANK_SIZE, spread_bank
-from emogene.evaluate.motion import Truth, evaluate_sync, follow_table
+from emogene.evaluate.motion import Truth, follow_table
+from emogene.evaluate.sync import evaluate_sync
 from emogene.features.extractor import SpeechFeatures, load_extractor
 from emogene.geometry.landmarks import MOUTH
 from emogene.motion.project import Projector

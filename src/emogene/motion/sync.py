@@ -32,7 +32,7 @@ MAX_OFFSET = 15
 class SyncConfig:
     """Sizes of the sync expert."""
 
-    features: str = "whisper"
+    features: str = "emogene"
     feature_dim: int = 512
     window: int = 10
     """Frames per window; the paper's expert sees 5."""
@@ -40,12 +40,19 @@ class SyncConfig:
     embedding: int = 64
     loss: Literal["contrastive", "pairs"] = "contrastive"
     """contrastive: every other window of the batch is a negative; pairs: the paper's binary cross-entropy."""
-    dropout: float = 0.3
+    dropout: float = 0.4
+    """Between the layers of both towers."""
+    speech_dropout: float = 0.5
+    """Of the speech features: a few voices are learned by heart otherwise."""
+    mouth_dropout: float = 0.2
+    """Of the mouth's coordinates."""
 
 
 def tiny() -> SyncConfig:
     """For tests."""
-    return SyncConfig(feature_dim=8, hidden=24, embedding=16, dropout=0.0)
+    return SyncConfig(
+        feature_dim=8, hidden=24, embedding=16, dropout=0.0, speech_dropout=0.0, mouth_dropout=0.0
+    )
 
 
 def standard() -> SyncConfig:
@@ -56,7 +63,15 @@ def standard() -> SyncConfig:
 def paper() -> SyncConfig:
     """GeneFace++ and EmoGene: HuBERT, 5 frames, 512-d embedding, binary cross-entropy on pairs."""
     return SyncConfig(
-        features="hubert", feature_dim=1024, window=5, hidden=256, embedding=512, loss="pairs", dropout=0.0
+        features="hubert",
+        feature_dim=1024,
+        window=5,
+        hidden=256,
+        embedding=512,
+        loss="pairs",
+        dropout=0.0,
+        speech_dropout=0.0,
+        mouth_dropout=0.0,
     )
 
 
@@ -66,16 +81,17 @@ RECIPES = {"tiny": tiny, "standard": standard, "paper": paper}
 class _Tower(nn.Module):
     """[B, T, D] -> unit embeddings [B, T - window + 1, E]: a window's view as one valid convolution."""
 
-    def __init__(self, inputs: int, config: SyncConfig) -> None:
+    def __init__(self, inputs: int, config: SyncConfig, input_dropout: float) -> None:
         super().__init__()
         c = config
+        self.input_dropout = nn.Dropout(input_dropout)
         self.enter = nn.Linear(inputs, c.hidden)
         self.near = nn.Conv1d(c.hidden, c.hidden, 3)
         self.far = nn.Conv1d(c.hidden, c.embedding, c.window - 2)
         self.dropout = nn.Dropout(c.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.gelu(self.enter(self.dropout(x))).transpose(1, 2)
+        h = F.gelu(self.enter(self.input_dropout(x))).transpose(1, 2)
         h = self.dropout(F.gelu(self.near(h)))
         return F.normalize(self.far(h).transpose(1, 2), dim=-1)
 
@@ -86,8 +102,8 @@ class SyncExpert(nn.Module):
     def __init__(self, config: SyncConfig) -> None:
         super().__init__()
         self.config = config
-        self.speech_tower = _Tower(2 * config.feature_dim, config)
-        self.mouth_tower = _Tower(2 * MOUTH_INPUTS, config)
+        self.speech_tower = _Tower(2 * config.feature_dim, config, config.speech_dropout)
+        self.mouth_tower = _Tower(2 * MOUTH_INPUTS, config, config.mouth_dropout)
         self.log_temperature = nn.Parameter(torch.tensor(2.5))
         self.mean = nn.Buffer(torch.zeros(config.feature_dim))
         self.std = nn.Buffer(torch.ones(config.feature_dim))

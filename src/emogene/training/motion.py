@@ -133,6 +133,10 @@ def train_motion(
     return model
 
 
+STANDS_FOR = {"whisper": "emogene"}
+"""Features -> those that were made to take their place: an expert on these understands them."""
+
+
 def fitting_expert(path: Path | None, features: str) -> SyncExpert | None:
     """The sync expert at ``path``; None: the shipped one, or none where it hears other features."""
     if path is not None:
@@ -140,7 +144,7 @@ def fitting_expert(path: Path | None, features: str) -> SyncExpert | None:
     if not (SHIPPED / "config.json").exists():
         return None
     expert = load_sync()
-    return expert if expert.config.features == features else None
+    return expert if expert.config.features in (features, STANDS_FOR.get(features)) else None
 
 
 def _standardise(network: MotionVae, windows: Windows) -> float:

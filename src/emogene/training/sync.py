@@ -1,7 +1,9 @@
 """Train the sync expert: `emogene train sync`.
 
 A batch holds several windows of each of several takes, so that the negatives are other times of the same
-clip (hard: same voice, same mouth) as well as other clips; recipe ``paper`` judges pairs instead.
+clip (hard: same voice, same mouth) as well as other clips; recipe ``paper`` judges pairs instead. Few people
+are seen, so every take is given another face as far as that goes without a video: turned, stretched, moved
+and scaled a little, as heads, jaws and trackers differ.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from emogene.data.takes import Take
@@ -19,6 +22,7 @@ from emogene.data.windows import Windows
 from emogene.geometry.landmarks import MOUTH
 from emogene.motion.sync import SyncConfig, SyncExpert
 from emogene.training.loop import Hooks, LoopConfig, train
+from emogene.types import FloatArray
 
 MOUTH_COLUMNS = slice(3 * MOUTH.start, 3 * MOUTH.stop)
 
@@ -29,20 +33,34 @@ class SyncTraining:
 
     batch: int = 24
     frames: int = 64
-    windows: int = 6
+    windows: int = 8
     """Windows per take in a batch."""
     motion_noise: float = 0.05
     """On the landmarks, in units of their deviation."""
+    shift: float = 0.15
+    """Constant displacement of every point through a take, in the same units."""
+    gain: float = 0.25
+    """Deviation of the logarithm of the movement's size."""
+    stretch: float = 0.3
+    """The same of each axis of its own: mouths are wide or narrow."""
+    turn: float = 0.1
+    """Deviation of a rotation of the movement about each axis, rad: the canonical head is never exact."""
+    real_share: float = 0.85
+    """Of the windows, where there are synthetic takes too."""
+
+
+PLAIN = SyncTraining(shift=0.0, stretch=0.0, turn=0.0, gain=0.2)
+"""Faces as they are, but for the noise and the size."""
 
 
 def training_recipe(name: str) -> tuple[SyncTraining, LoopConfig]:
     """Batches and loop of a recipe: tiny, standard or paper."""
     if name == "paper":
         loop = LoopConfig(steps=40_000, learning_rate=5e-4, schedule="exponential", warmup=1000)
-        return SyncTraining(batch=256, windows=4), loop
+        return replace(PLAIN, batch=256, windows=4), loop
     if name == "tiny":
         return SyncTraining(batch=6, frames=48), LoopConfig(steps=20, log_every=5, warmup=2)
-    return SyncTraining(), LoopConfig(steps=1500, learning_rate=2e-3, validate_every=500)
+    return SyncTraining(), LoopConfig(steps=700, learning_rate=2e-3)
 
 
 def train_sync(
@@ -56,7 +74,8 @@ def train_sync(
 ) -> SyncExpert:
     """Train a sync expert; resumes in ``run_dir``. Arguments as of ``training.motion.train_motion``."""
     # A silent take has no moment that could be told from another.
-    windows = Windows([take for take in takes if take.speaker], jitter=0.0)
+    spoken = [take for take in takes if take.speaker]
+    windows = Windows(spoken, jitter=0.0, gain=training.gain, real_share=training.real_share)
     torch.manual_seed(loop.seed)
     expert = SyncExpert(replace(config, feature_dim=windows.feature_dim))
     mean, std = windows.feature_statistics()
@@ -66,10 +85,9 @@ def train_sync(
 
     def step(index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         batch = windows.sample(rng, training.batch, training.frames)
-        motion = batch.offsets[..., MOUTH_COLUMNS]
-        noise = torch.from_numpy(rng.standard_normal(motion.shape, dtype=np.float32))
+        motion = other_faces(batch.offsets[..., MOUTH_COLUMNS].numpy(), training, float(expert.scale), rng)
         speech = expert.speech(batch.features)
-        mouth = expert.mouth(motion + training.motion_noise * expert.scale * noise)
+        mouth = expert.mouth(torch.from_numpy(motion))
         rows, columns = _moments(batch.prosody, batch.mask, training.windows, config.window, rng)
         speech, mouth = speech[rows, columns], mouth[rows, columns]
         with torch.no_grad():
@@ -83,6 +101,20 @@ def train_sync(
     )
     train(run_dir, expert, step, loop, hooks)
     return expert.eval()
+
+
+def other_faces(
+    motion: FloatArray, training: SyncTraining, unit: float, rng: np.random.Generator
+) -> FloatArray:
+    """Mouth points [B, T, 60] as other heads and trackers would have given them."""
+    moved = motion.reshape(*motion.shape[:2], -1, 3)
+    moved = moved - moved.mean(1, keepdims=True)
+    turns = Rotation.from_rotvec(training.turn * rng.standard_normal((len(moved), 3))).as_matrix()
+    stretch = np.exp(training.stretch * rng.standard_normal((len(moved), 1, 3)))
+    moved = np.einsum("btpc,bkc->btpk", moved, (turns * stretch).astype(np.float32))
+    moved += training.shift * unit * rng.standard_normal((len(moved), 1, *moved.shape[2:]), np.float32)
+    moved += training.motion_noise * unit * rng.standard_normal(moved.shape, np.float32)
+    return np.asarray(moved.reshape(motion.shape), np.float32)
 
 
 def _moments(
