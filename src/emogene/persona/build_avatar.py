@@ -49,7 +49,7 @@ def persona_poses(clip: Clip) -> PoseBank:
 
 def persona_recipe(name: str) -> RenderRecipe:
     """Every picture is trained on; at larger lip gains the skin of wide mouths turns blotchy."""
-    recipe = replace(RECIPES[name](), hold_out=False)
+    recipe = replace(RECIPES[name](), hold_out=False, register_steps=0)
     if name == "standard":
         # Light eyes that wander, lids from shut to wide open: after 1300 + 3500 steps irises were hazy, so
         # there are more steps, and twice as many patches on eyes.

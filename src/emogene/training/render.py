@@ -2,7 +2,8 @@
 
     portrait = train_portrait(clip, out, standard(), minutes=15)
 
-Two runs in one folder, each resumable at any time:
+Three runs in one folder, each resumable at any time:
+    rough/    a short one of the field, which then corrects the tracked head poses (``render_register``)
     field/    the head field on scattered low-resolution rays: geometry and colour
     decoder/  decoder and detail on patches of what field and torso show (``render_composites``): 40 x 40 low
               pixels become 160 x 160; colour, edges, texture, perceptual and adversarial losses
@@ -42,7 +43,9 @@ from emogene.training.render_composites import MOST, draw_composites
 from emogene.training.render_frames import Frames, neutral_of, open_frames
 from emogene.training.render_losses import PatchLosses
 from emogene.training.render_patches import PatchSampler, RaySampler
+from emogene.training.render_poses import are_registered, keep_poses, registered_poses
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
+from emogene.training.render_register import register_heads
 from emogene.training.render_space import fit_box, torso_top, visual_hull
 from emogene.training.render_start import detail_boxes, learn_torso, start_detail
 from emogene.types import FloatArray
@@ -118,6 +121,8 @@ def train_portrait(
     trainer = PortraitTrainer(frames, neutral, recipe, _box(frames, out / "space.json"))
     recipe = planned(trainer, out / "plan.json", minutes)
     trainer.recipe = recipe
+    if recipe.register_steps:
+        trainer = _registered(trainer, clip, out / "rough", report)
     trainer.warm_up(out / "field", report)
     trainer.prepare(out / "prepared.safetensors")
     trainer.decode(out / "decoder", out / "preview.png", report)
@@ -140,6 +145,25 @@ def _box(frames: Frames, path: Path) -> HeadBox:
     return HeadBox(tuple(space["center"]), float(space["half_size"]))
 
 
+def _registered(trainer: PortraitTrainer, clip: Clip, folder: Path, report: Report | None) -> PortraitTrainer:
+    """A trainer that goes on from a rough field, with the head poses that this field finds."""
+    recipe = trainer.recipe
+    trainer.recipe = replace(recipe, warmup_steps=recipe.register_steps)
+    trainer.warm_up(folder, report)
+    rough = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    frames = trainer.frames
+    if not are_registered(clip):
+        trainer.settle()
+        heads = None if report is None else lambda done, total: report("heads", done, total, 0.0)
+        keep_poses(clip, frames.index, register_heads(trainer.model, frames, trainer.look, heads))
+    frames = replace(frames, pose=registered_poses(clip, frames.index))
+    onward = PortraitTrainer(frames, trainer.model.neutral.numpy(), recipe, trainer.model.config.box)
+    # Constants that were measured on poses stay as the rough field knew them.
+    onward.model.load_state_dict(rough)
+    onward.turns = onward.model.pose_features(torch.from_numpy(frames.pose))
+    return onward
+
+
 def planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecipe:
     """Steps that fit the time, measured once and then kept so that a resumed run has the same schedule."""
     recipe = trainer.recipe
@@ -149,14 +173,20 @@ def planned(trainer: PortraitTrainer, path: Path, minutes: float) -> RenderRecip
         warm, decode = trainer.seconds_per_step()
         share = WARMUP_SHARE * minutes * 60
         floor = [min(least, steps) for least, steps in zip(LEAST_STEPS, _steps(recipe), strict=True)]
+        most = recipe.register_steps + recipe.warmup_steps
         plan = {
-            "warmup_steps": int(np.clip(share / warm, floor[0], recipe.warmup_steps)),
+            "warmup_steps": int(np.clip(share / warm, floor[0], most)),
             "decoder_steps": max(floor[1], int((minutes * 60 - share) / decode)),
         }
+        # Of a short training the rough field would take too much.
+        enough = plan["warmup_steps"] > 3 * recipe.register_steps
+        plan["register_steps"] = recipe.register_steps if enough else 0
+        plan["warmup_steps"] -= plan["register_steps"]
         write_json(path, plan)
         log.info("%.3f s per step of the field, %.3f s of the decoder: %s", warm, decode, plan)
     plan = read_json(path)
-    return replace(recipe, warmup_steps=int(plan["warmup_steps"]), decoder_steps=int(plan["decoder_steps"]))
+    register, warm, decode = (int(plan[f"{name}_steps"]) for name in ("register", "warmup", "decoder"))
+    return replace(recipe, register_steps=register, warmup_steps=warm, decoder_steps=decode)
 
 
 def _steps(recipe: RenderRecipe) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from emogene.io.clip import MASK_HEAD, MASK_TORSO, Clip
 from emogene.io.files import read_json, write_json
 from emogene.io.images import read_mask, read_rgb, resize, resize_mask
 from emogene.io.tensors import load_arrays, save_arrays
+from emogene.training.render_poses import registered_poses
 from emogene.training.render_torso import track_shoulders
 from emogene.types import ByteArray, Camera, FloatArray
 
@@ -38,8 +39,8 @@ class Frames:
     index: [N] frame number in the clip. rgb: [N, S, S, 3] uint8, mapped. labels: [N, S, S] uint8, mapped
     (0 background, 1 head, 2 torso). low_rgb: [N, s, s, 3] uint8 block means. low_cover: [N, s, s, 2] uint8,
     share of each block that is head, torso. landmarks, windows of three frames: [N, 3, 68, 3] canonical.
-    eyes: [N, 4]. pose: [N, 4, 4]. shoulders: [N, 6] affine maps of the torso. n_train: frames before the
-    held-out ones. background: [S, S, 3].
+    eyes: [N, 4]. pose: [N, 4, 4], registered where that was done (``render_poses``). shoulders: [N, 6] affine
+    maps of the torso. n_train: frames before the held-out ones. background: [S, S, 3].
     """
 
     index: np.ndarray
@@ -154,7 +155,7 @@ def open_frames(
         low_cover=low_cover,
         windows=np.asarray(clip.arrays["landmarks_cano"], np.float32)[before],
         eyes=np.asarray(clip.arrays["eyes"], np.float32)[usable],
-        pose=np.asarray(clip.arrays["pose"], np.float32)[usable],
+        pose=registered_poses(clip, usable),
         shoulders=_shoulders(clip, usable, low_rgb, low_cover[..., 1]),
         camera=clip.camera.resized(size, size),
         background=resize(plate, size, size),

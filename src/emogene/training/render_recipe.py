@@ -18,7 +18,10 @@ class RenderRecipe:
     max_frames: int = 2000
     hold_out: bool = True
     """Leave the last 1/11 of the frames for testing."""
-    warmup_steps: int = 3000
+    register_steps: int = 600
+    """Of a rough field that finds what tracked poses are off by (``render_register``); 0: believe them."""
+    warmup_steps: int = 2400
+    """Of the field after that."""
     warmup_rays: int = 8192
     warmup_frames: int = 32
     torso_steps: int = 600
@@ -62,6 +65,7 @@ def tiny() -> RenderRecipe:
     return RenderRecipe(
         low=32,
         max_frames=64,
+        register_steps=0,
         warmup_steps=60,
         warmup_rays=512,
         warmup_frames=4,
@@ -88,7 +92,7 @@ def standard() -> RenderRecipe:
 
 def high() -> RenderRecipe:
     """About half an hour on two cores: stronger detail, more frames; see docs/portrait.md."""
-    return RenderRecipe(warmup_steps=4000, decoder_steps=18_000, max_frames=4500, contrast=1.15)
+    return RenderRecipe(warmup_steps=3400, decoder_steps=18_000, max_frames=4500, contrast=1.15)
 
 
 def paper() -> RenderRecipe:
