@@ -65,11 +65,15 @@ def test_the_warp_moves_the_place():
 def eyed_detail() -> Detail:
     """Random pictures, with boxes for two eyes and a mouth."""
     boxes = ((6, 10, 16, 10), (34, 10, 16, 10), (14, 34, 30, 20))
-    detail = Detail(DetailConfig(texels=60, layers=1, boxes=boxes, opening=(0.1, 0.3)))
+    detail = Detail(DetailConfig(texels=60, layers=1, boxes=boxes, opening=(0.1, 0.3), iris_reach=8.0))
     torch.manual_seed(0)
     with torch.no_grad():
         for part in detail.parameters():
             part.copy_(0.2 * torch.randn_like(part).bfloat16().float())
+        for iris in detail.iris:
+            # Smooth: the kernel's irises are interpolated twice.
+            y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in iris.shape[1:]), indexing="ij")
+            iris.copy_((1 - x**2 - y**2).clamp(min=0).expand(3, -1, -1) ** 2)
     return detail
 
 
@@ -77,16 +81,32 @@ def test_lids_and_lips_say_which_picture_is_seen():
     detail, neutral = eyed_detail(), torch.zeros(68, 3)
     offsets, eyes = torch.zeros(3, 68, 3), torch.tensor([[1.0, 0.1, 0, 0], [0.525, 1.2, 0, 0], [1, 1, 0, 0]])
     offsets[2, [61, 62, 63], 1] = 0.5
-    amounts = detail.amounts(offsets, neutral, eyes)
-    assert torch.allclose(amounts, torch.tensor([[1.0, 0, 0], [0, 0.5, 0], [0, 0, 1]]), atol=1e-6)
+    mix = detail.mix(offsets, neutral, eyes)
+    wanted = torch.tensor([[1.0, 0, 0, 0, 0], [0, 0.5, 0, 0, 0], [0, 0, 1, 0, 0]])
+    assert torch.allclose(mix, wanted, atol=1e-6)
     (x, y, width, height) = detail.config.boxes[0]
     centers = (torch.arange(60) + 0.5) / 30 - 1
     place = torch.stack(torch.meshgrid(centers, centers, indexing="xy"))[None].expand(3, -1, -1, -1)
     with torch.no_grad():
-        change = detail(place, 1, amounts) - detail.texture
+        change = detail(place, 1, mix) - detail.texture
     assert torch.allclose(change[0, :, y : y + height, x : x + width], detail.other[0], atol=1e-4)
-    elsewhere = change[0].abs().sum() - detail.other[0].detach().abs().sum()
+    # The other eye is open and has its iris.
+    elsewhere = change[0].abs().sum() - detail.other[0].detach().abs().sum() - detail.iris[1].detach().sum()
     assert abs(float(elsewhere)) < 0.1
+
+
+def test_irises_move_with_the_gaze_and_hide_under_lids():
+    detail, neutral = eyed_detail(), torch.zeros(68, 3)
+    eyes = torch.tensor([[1.0, 1, 0, 0], [1.0, 1, 0.25, 0.125], [0.1, 0.1, 0, 0]])
+    mix = detail.mix(torch.zeros(3, 68, 3), neutral, eyes)
+    centers = (torch.arange(60) + 0.5) / 30 - 1
+    place = torch.stack(torch.meshgrid(centers, centers, indexing="xy"))[None].expand(3, -1, -1, -1)
+    with torch.no_grad():
+        straight, aside, shut = detail(place, 1, mix) - detail.texture
+    # A quarter of a radian to the person's left is two texels to the right, an eighth up is one up.
+    assert torch.allclose(aside[:, 10:19, 8:22], straight[:, 11:20, 6:20], atol=0.02)
+    (x, y, width, height) = detail.config.boxes[1]
+    assert torch.allclose(shut[:, y : y + height, x : x + width], detail.other[1], atol=1e-4)
 
 
 def test_kernel_mixes_pictures_like_torch(isa):
@@ -103,10 +123,10 @@ def test_kernel_mixes_pictures_like_torch(isa):
             origin.expand(1, height, width, 3), rays_d[None], head.opacity[None], head.depth[None], warp[None]
         )
         # Mixed there and back: what one frame left must not stay in the next.
-        for amounts in ([0.0, 0.0, 0.0], [1.0, 0.3, 0.6], [0.0, 1.0, 0.0]):
-            wanted = add_detail(picture, gains, detail(place, SCALE, torch.tensor([amounts])))[0]
-            result = native.enlarge(decoded, head, origin, rays_d, warp, torch.tensor(amounts)).planes()
-            assert float((result - wanted).abs().max()) < 0.01
+        for mix in ([0.0] * 5, [1.0, 0.3, 0.6, 1.0, 0.4], [0.0, 1.0, 0.0, -2.3, 0.5]):
+            wanted = add_detail(picture, gains, detail(place, SCALE, torch.tensor([mix])))[0]
+            result = native.enlarge(decoded, head, origin, rays_d, warp, torch.tensor(mix)).planes()
+            assert float((result - wanted).abs().max()) < 0.02
 
 
 def test_no_gain_shows_no_detail():

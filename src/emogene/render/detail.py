@@ -6,7 +6,8 @@ flat texture (the head seen from the front, parallel projection) is read at ever
 The decoder gives a gain per pixel and layer, so that detail can come and go with expression
 (deferred neural textures, Thies et al. 2019, on the field's own geometry). About eyes and mouth the first
 layer is two pictures, one of shut lids and one of open lips among them, mixed by the frame's own lids and
-lips: an iris has no place on a shut lid, nor teeth on shut lips.
+lips: an iris has no place on a shut lid, nor teeth on shut lips. Irises are pictures of their own, which move
+with the gaze and go as the lids shut.
 
 surface place [B, 2, h, w] in [-1, 1] -> detail [B, 3 layers, 4h, 4w]
 """
@@ -39,10 +40,16 @@ class DetailConfig:
     """Left, top, width and height (even texels) about the person's right eye, left eye and mouth."""
     opening: tuple[float, float] = (0.0, 1.0)
     """Lip opening, canonical units, below which the mouth is shut and above which it is open."""
+    iris_reach: float = 0.0
+    """Texels that an iris moves per sine of its angle; 0: irises lie still, as in portraits made earlier."""
 
 
 LIDS = (0.75, 0.3)
 """Eye openness above which lids are open and below which they are shut."""
+IRIS_FADE = 2
+"""Power of what is left open that shows of an iris: under falling lids its rim goes first."""
+EYE_BOXES = 2
+"""The first boxes are eyes."""
 
 
 class Detail(nn.Module):
@@ -53,9 +60,13 @@ class Detail(nn.Module):
         self.config = config
         self.texture = nn.Parameter(torch.zeros(1, 3 * config.layers, config.texels, config.texels))
         self.other = nn.ParameterList(torch.zeros(3, h, w) for _, _, w, h in config.boxes if config.layers)
+        eyes = config.boxes[:EYE_BOXES] if config.iris_reach and config.layers else ()
+        self.iris = nn.ParameterList(torch.zeros(3, h, w) for _, _, w, h in eyes)
 
-    def amounts(self, offsets: Tensor, neutral: Tensor, eyes: Tensor) -> Tensor:
-        """How far lids are shut and lips are open, [B, boxes] in 0..1.
+    def mix(self, offsets: Tensor, neutral: Tensor, eyes: Tensor) -> Tensor:
+        """What a frame's pictures are mixed by, [B, boxes + 2].
+
+        How far lids are shut and lips are open, 0..1, then how far irises are moved, texels (x, y).
 
         Args:
             offsets: [B, 68, 3] landmark offsets from neutral.
@@ -63,21 +74,24 @@ class Detail(nn.Module):
             eyes: [B, 4] eye stream.
         """
         if not self.config.boxes:
-            return eyes.new_zeros(len(eyes), 0)
+            return eyes.new_zeros(len(eyes), 2)
         shut = (LIDS[0] - eyes[:, [1, 0]]) / (LIDS[0] - LIDS[1])
         low, high = self.config.opening
         gap = torch.from_numpy(lip_opening((offsets + neutral).cpu().numpy())).to(eyes)
-        return torch.cat([shut, (gap[:, None] - low) / (high - low)], 1).clamp(0.0, 1.0)
+        amounts = torch.cat([shut, (gap[:, None] - low) / (high - low)], 1).clamp(0.0, 1.0)
+        # The texture's x runs with the head's, to the person's left; its y runs down.
+        gaze = torch.sin(eyes[:, 2:4]) * eyes.new_tensor([1.0, -1.0])
+        return torch.cat([amounts, self.config.iris_reach * gaze], 1)
 
     def forward(
-        self, place: Tensor, scale: int, amounts: Tensor | None = None, *, coarse: bool = False
+        self, place: Tensor, scale: int, mix: Tensor | None = None, *, coarse: bool = False
     ) -> Tensor:
         """Read the textures.
 
         Args:
             place: [B, 2, h, w] texture coordinates (x, y) in [-1, 1] at low resolution.
             scale: pixels per low pixel.
-            amounts: [B, boxes]; None: open lids, shut lips.
+            mix: [B, boxes + 2]; None: open lids, shut lips, no irises.
             coarse: for a picture of half the usual size: read the textures at half theirs.
 
         Returns:
@@ -86,28 +100,34 @@ class Detail(nn.Module):
         if not self.config.layers:
             height, width = place.shape[2:]
             return place.new_zeros(len(place), 0, scale * height, scale * width)
-        if amounts is None:
-            amounts = place.new_zeros(len(place), len(self.config.boxes))
         texture: Tensor = self.texture
         boxes = self.config.boxes
         others: list[Tensor] = list(self.other)
+        irises: list[Tensor] = list(self.iris)
+        moves = None if mix is None else mix[:, len(boxes) :]
         if coarse:
             texture, others = F.avg_pool2d(texture, 2), [F.avg_pool2d(other, 2) for other in others]
-            boxes = _halved(boxes)
+            irises = [F.avg_pool2d(iris, 2) for iris in irises]
+            boxes, moves = _halved(boxes), None if moves is None else moves / 2
         fine = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
         at = fine.permute(0, 2, 3, 1)
         shown = _read(texture[0], at, "border")
-        if not others:
+        if mix is None or moves is None or not others:
             return shown
         # Read by themselves: a mixed texture per frame is large (steps took 1.4 times the CPU time).
         first = shown[:, :3]
         for index, (box, other) in enumerate(zip(boxes, others, strict=True)):
-            inside, amount = _inside(at, box, texture.shape[-1]), amounts[:, index]
-            seen = (amount > 0) & (inside.abs() < 1).all(-1).flatten(1).any(1)
-            rows = seen.nonzero()[:, 0]
+            inside, amount = _inside(at, box, texture.shape[-1]), mix[:, index]
+            seen = (inside.abs() < 1).all(-1).flatten(1).any(1)
+            rows = (seen & (amount > 0)).nonzero()[:, 0]
             if len(rows):
                 change = _read(other, inside[rows], "zeros")
                 first = first.index_add(0, rows, amount[rows, None, None, None] * change)
+            rows = (seen & (amount < 1)).nonzero()[:, 0]
+            if index < len(irises) and len(rows):
+                away = moves[rows, None, None] * (2 / moves.new_tensor(box[2:]))
+                change = _read(irises[index], inside[rows] - away, "zeros")
+                first = first.index_add(0, rows, (1 - amount[rows, None, None, None]) ** IRIS_FADE * change)
         return torch.cat([first, shown[:, 3:]], 1)
 
 
@@ -139,7 +159,7 @@ def first_layer(detail: Detail, contrast: float) -> Detail:
     kept = Detail(replace(detail.config, layers=1))
     with torch.no_grad():
         kept.texture.copy_(contrast * detail.texture[:, :3])
-        for own, other in zip(kept.other, detail.other, strict=True):
+        for own, other in zip([*kept.other, *kept.iris], [*detail.other, *detail.iris], strict=True):
             own.copy_(contrast * other)
     return kept
 
@@ -147,10 +167,11 @@ def first_layer(detail: Detail, contrast: float) -> Detail:
 def coarse(detail: Detail) -> Detail:
     """Half the texels, for pictures of half the size."""
     config = detail.config
-    half = Detail(replace(config, texels=config.texels // 2, boxes=_halved(config.boxes)))
+    boxes, reach = _halved(config.boxes), config.iris_reach / 2
+    half = Detail(replace(config, texels=config.texels // 2, boxes=boxes, iris_reach=reach))
     with torch.no_grad():
         half.texture.copy_(F.avg_pool2d(detail.texture, 2))
-        for own, other in zip(half.other, detail.other, strict=True):
+        for own, other in zip([*half.other, *half.iris], [*detail.other, *detail.iris], strict=True):
             own.copy_(F.avg_pool2d(other, 2))
     return half
 

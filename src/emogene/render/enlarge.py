@@ -14,13 +14,13 @@ from torch import Tensor
 from emogene.render import backend as backends
 from emogene.render.convolve import Decoded
 from emogene.render.decoder import PIXELS, SCALE, THIN
-from emogene.render.detail import Detail
+from emogene.render.detail import IRIS_FADE, Detail
 from emogene.render.native import binding
 from emogene.render.volume import RayOutput
 
 MOST_LAYERS = 4
-FAINT = 1 / 256
-"""Change of an amount that is not drawn anew."""
+FAINT = (1 / 256, 1 / 16)
+"""Change of an amount, and of an iris' place in texels, that is not drawn anew."""
 
 
 class NativeDetail:
@@ -37,7 +37,8 @@ class NativeDetail:
             (detail.texture.detach()[0, :, y : y + height, x : x + width].clone(), other.detach())
             for (x, y, width, height), other in zip(self._boxes, detail.other, strict=False)
         ]
-        self._shown = [0.0] * len(self._pictures)
+        self._irises = [iris.detach()[None] for iris in detail.iris]
+        self._shown = [(-1.0, 0.0, 0.0)] * len(self._pictures)
         self._buffers: tuple[Tensor, ...] = ()
 
     @staticmethod
@@ -53,7 +54,7 @@ class NativeDetail:
         origin: Tensor,
         rays_d: Tensor,
         warp: Tensor,
-        amounts: Tensor | None = None,
+        mix: Tensor | None = None,
     ) -> Decoded:
         """Make four times the size of it.
 
@@ -63,13 +64,13 @@ class NativeDetail:
             origin: [3] of the rays, unit-cube coordinates.
             rays_d: [h, w, 3] unit directions.
             warp: [G, G, G, 3].
-            amounts: [boxes] of the other pictures (``Detail.amounts``); None: none.
+            mix: [boxes + 2] of a frame (``Detail.mix``); None: the usual picture as it is.
 
         Returns:
             4 planes of 4 x 4 pixels per low pixel; valid until the next call.
         """
-        if amounts is not None:
-            self._mix(amounts.tolist())
+        if mix is not None:
+            self._mix(mix.tolist())
         height, width = decoded.height, decoded.width
         rows, columns, channels = decoded.pixels.shape
         if not self._buffers or self._buffers[0].shape[:2] != (rows, columns):
@@ -105,16 +106,31 @@ class NativeDetail:
         self._kernels.call("eg_enlarge", binding.thread_count(), ctypes.byref(enlargement))
         return Decoded(out, height, width, decoded.cells)
 
-    def _mix(self, amounts: list[float]) -> None:
-        """Write the mixture of both pictures into the texture, where it changed."""
-        for index, ((first, other), amount) in enumerate(zip(self._pictures, amounts, strict=True)):
-            if abs(amount - self._shown[index]) < FAINT:
+    def _mix(self, mix: list[float]) -> None:
+        """Write the mixture of the pictures into the texture, where it changed."""
+        across, down = mix[len(self._pictures) :]
+        for index, (first, other) in enumerate(self._pictures):
+            has_iris = index < len(self._irises)
+            wanted = (mix[index], across, down) if has_iris else (mix[index], 0.0, 0.0)
+            amount, *places = (abs(a - b) for a, b in zip(wanted, self._shown[index], strict=True))
+            if amount < FAINT[0] and max(places) < FAINT[1]:
                 continue
             x, y, width, height = self._boxes[index]
             mixed = first.clone()
-            mixed[:3] += amount * other
+            mixed[:3] += mix[index] * other
+            if has_iris and mix[index] < 1:
+                mixed[:3] += (1 - mix[index]) ** IRIS_FADE * _moved(self._irises[index], across, down)
             self._texture[y : y + height, x : x + width] = packed_texture(mixed)
-            self._shown[index] = amount
+            self._shown[index] = wanted
+
+
+def _moved(picture: Tensor, across: float, down: float) -> Tensor:
+    """A picture [1, 3, h, w] moved by texels, [3, h, w]; nothing comes in from beyond its edge."""
+    height, width = picture.shape[2:]
+    shift = torch.tensor([[[1.0, 0.0, -2 * across / width], [0.0, 1.0, -2 * down / height]]])
+    at = F.affine_grid(shift, [1, 3, height, width], align_corners=False)
+    # The kernel interpolates once more: linear twice would blur.
+    return F.grid_sample(picture, at, mode="bicubic", padding_mode="zeros", align_corners=False)[0]
 
 
 def packed_texture(texture: Tensor) -> Tensor:

@@ -38,8 +38,8 @@ class Look:
     """One frame before it is drawn.
 
     camera_from_head: [4, 4]. code: [1, 32]. warp: [G, G, G, 3]. features: [1, 6] of the head pose.
-    shoulders: [1, 6] affine map of the torso. bend: what both make of the torso. amounts: [1, boxes] of the
-    detail's other pictures.
+    shoulders: [1, 6] affine map of the torso. bend: what both make of the torso. mix: [1, boxes + 2] of the
+    detail's pictures.
     """
 
     camera_from_head: FloatArray
@@ -48,7 +48,7 @@ class Look:
     features: Tensor
     shoulders: Tensor
     bend: Bend
-    amounts: Tensor
+    mix: Tensor
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def looks(
     offsets = known[:, -1] if offsets is None else offsets
     features = model.pose_features(torch.from_numpy(camera_from_head))
     codes, warps = model.code(known, eyes, features), model.warp(offsets)
-    amounts = model.detail.amounts(offsets, model.neutral, eyes)
+    mix = model.detail.mix(offsets, model.neutral, eyes)
     if shoulders is None:
         shoulders = model.torso.following(features)
     bent = bends(model.torso, features, codes, shoulders)
@@ -159,7 +159,7 @@ def looks(
             features=features[index : index + 1],
             shoulders=shoulders[index : index + 1],
             bend=bent[index],
-            amounts=amounts[index : index + 1],
+            mix=mix[index : index + 1],
         )
         for index, pose in enumerate(camera_from_head)
     ]
@@ -197,7 +197,7 @@ class Drawer:
         self._composer.compose(head, look.bend, picture)
         where = cover(picture, grid.height, grid.width, FAINT)
         decoded = self._decoder.run(grid.height, grid.width, look.code[0], grid.draft, where)
-        enlarged = self._detail.enlarge(decoded, head, *rays, look.warp, look.amounts[0])
+        enlarged = self._detail.enlarge(decoded, head, *rays, look.warp, look.mix[0])
         if self._canvas.size == (SCALE * grid.height, SCALE * grid.width):
             return paint(enlarged, self._canvas)
         return finish(enlarged.planes(), self._canvas)
@@ -211,7 +211,7 @@ class Drawer:
         decoded, gains = (part.float() for part in self._torch_decoder(small, code, grid.draft))
         decoded = torch.where(_repeated(made, SHUFFLE), decoded, 0.0)
         gains = torch.where(made, gains, 0.0)
-        detail = model.detail(place, SCALE, look.amounts, coarse=bool(grid.draft))
+        detail = model.detail(place, SCALE, look.mix, coarse=bool(grid.draft))
         pixels = add_detail(decoded, gains, detail)[0]
         return finish(torch.where(_repeated(made, SCALE), pixels, 0.0), self._canvas)
 

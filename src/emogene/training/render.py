@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from emogene.capture.eyes import EYEBALL_RADIUS
 from emogene.geometry.landmarks import lip_opening
 from emogene.io.clip import Clip
 from emogene.io.files import atomic_folder, read_json, write_json
@@ -218,6 +219,7 @@ class PortraitTrainer:
             layers=recipe.decoder.layers,
             boxes=detail_boxes(neutral, box, texels) if recipe.decoder.layers else (),
             opening=(float(opening[0]), float(max(opening[1], opening[0] + 1e-3))),
+            iris_reach=EYEBALL_RADIUS * texels / (2 * box.half_size),
         )
         config = PortraitConfig(
             camera=frames.camera,
@@ -242,7 +244,7 @@ class PortraitTrainer:
         occupancy.threshold, occupancy.decay = FAINT, 0.8
         self.offsets = torch.from_numpy(frames.windows - neutral)
         self.eyes = torch.from_numpy(frames.eyes)
-        self.amounts = self.model.detail.amounts(self.offsets[:, -1], self.model.neutral, self.eyes)
+        self.mix = self.model.detail.mix(self.offsets[:, -1], self.model.neutral, self.eyes)
         self.shoulders = torch.from_numpy(frames.shoulders)
         self.turns = self.model.pose_features(torch.from_numpy(frames.pose))
         self.rays = RaySampler(frames, recipe.warmup_rays, recipe.warmup_frames)
@@ -350,7 +352,7 @@ class PortraitTrainer:
         self.settle()
         log.info("torso alone: %.1f dB", -10 * np.log10(error))
         if model.config.decoder.layers:
-            start_detail(model, frames, self.amounts[seen], self.look)
+            start_detail(model, frames, self.mix[seen], self.look)
 
     def look(self, frame: int) -> Look:
         """A frame as it is drawn after training."""
@@ -415,7 +417,7 @@ class PortraitTrainer:
         with torch.no_grad():
             codes = self.codes(patch.frames, noise=POSE_NOISE)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
-        detail = model.detail(patch.place, SCALE, self.amounts[patch.frames], coarse=patch.draft)
+        detail = model.detail(patch.place, SCALE, self.mix[patch.frames], coarse=patch.draft)
         composite = patch.composite.contiguous(memory_format=torch.channels_last)
         picture, gains = model.decoder(composite, codes, float(patch.draft))
         large, shown = enlarged(picture, detail), shown_detail(gains, detail)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from emogene.geometry.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 from emogene.io.clip import MASK_HEAD
-from emogene.render.decoder import SCALE
 from emogene.render.detail import Detail
 from emogene.render.inference import Look, PixelGrid
 from emogene.render.losses import alpha_error
@@ -107,18 +106,19 @@ def write_detail(detail: Detail, usual: DetailAverage, others: list[DetailAverag
 
 
 def start_detail(
-    model: PortraitModel, frames: Frames, amounts: Tensor, look: Callable[[int], Look], most: int = 64
+    model: PortraitModel, frames: Frames, mix: Tensor, look: Callable[[int], Look], most: int = 64
 ) -> None:
     """Lay out what interpolation misses: first a plain mean, then, sharper, each picture moved onto it.
 
     Args:
         model: field and torso are finished; the detail is changed.
         frames: training frames.
-        amounts: [N, boxes] how far lids are shut and lips are open in them.
+        mix: [N, boxes + 2] of their pictures (``Detail.mix``).
         look: of a frame.
         most: frames of the usual face; half as many of each other picture.
     """
     grid = PixelGrid.of(model, "standard", frames.rgb.shape[1])
+    amounts = mix[:, : len(model.detail.config.boxes)]
     usual = (amounts < USUAL).all(1)
     first = _some(usual if usual.any() else ~usual, most)
     others = [_some(amounts[:, index] > OTHER, most // 2) for index in range(amounts.shape[1])]
@@ -127,6 +127,34 @@ def start_detail(
         # What two frames show is noise: nothing is better.
         kept = [mean if len(chosen) > 2 else None for mean, chosen in zip(means[1:], others, strict=True)]
         write_detail(model.detail, means[0], kept)
+    if model.detail.iris:
+        # What the mean has lost where irises move, laid out as it moves.
+        irises = DetailAverage(model.detail)
+        for frame in first:
+            missed, place, solid = _missed(model, frames, grid, look(frame), frame)
+            away = mix[frame, len(model.detail.config.boxes) :, None, None] * (2 / model.detail.config.texels)
+            irises.add(missed - model.detail(place[None], 1)[0, :3], place - away, solid)
+        write_irises(model.detail, irises)
+
+
+def write_irises(detail: Detail, average: DetailAverage) -> None:
+    """Make a mean what moves with the gaze."""
+    mean = average.mean()
+    with torch.no_grad():
+        for (x, y, width, height), iris in zip(detail.config.boxes, detail.iris, strict=False):
+            iris.copy_(mean[:, y : y + height, x : x + width] * _feather(height, width))
+
+
+def _missed(
+    model: PortraitModel, frames: Frames, grid: PixelGrid, look: Look, frame: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What interpolation misses [3, H, W], its place on the texture [2, H, W], where the head is whole."""
+    composite, small = grid.small(model, look)
+    real = _pictures(frames.rgb[frame][None])[0]
+    size = real.shape[1:]
+    smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
+    place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
+    return real - smooth, place, solid_head(np.array(frames.labels[frame]), composite[0, -2])
 
 
 def _average(
@@ -140,14 +168,12 @@ def _average(
     average = DetailAverage(model.detail)
     for frame in chosen:
         seen = look(frame)
-        composite, small = grid.small(model, seen)
-        real = _pictures(frames.rgb[frame][None])[0]
-        size = real.shape[1:]
-        smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
-        place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
+        missed, place, solid = _missed(model, frames, grid, seen, frame)
         if aligned:
-            real = moved(real, flow(smooth + model.detail(small, SCALE, seen.amounts)[0, :3], real))
-        average.add(real - smooth, place, solid_head(np.array(frames.labels[frame]), composite[0, -2]))
+            real = _pictures(frames.rgb[frame][None])[0]
+            ours = real - missed + model.detail(place[None], 1, seen.mix)[0, :3]
+            missed = missed - real + moved(real, flow(ours, real))
+        average.add(missed, place, solid)
     return average
 
 
