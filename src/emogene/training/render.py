@@ -299,7 +299,7 @@ class PortraitTrainer:
             fused=True,
         )
         config = self._loop(recipe.warmup_steps, warmup=20, final_rate=0.2)
-        hooks = Hooks(optimizer=optimizer, about={"stage": "field"}, progress=_named("field", report))
+        hooks = Hooks(optimizer=optimizer, about={"stage": "field"}, progress=_named(folder.name, report))
         train(folder, self.model, self.warm_step, config, hooks)
 
     def warm_step(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | float]:
