@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emogene.cli import main
+from emogene.errors import UserError
 from emogene.evaluate.features import language_rows, lip_rows, people_rows
 from emogene.io.files import read_json
-from emogene.persona.speech import available_engines
+from emogene.persona.speech import Voice, available_engines
 from emogene.training.feature_probe import VOICES, labelled
 from emogene.training.feature_sentences import SENTENCES
+from emogene.training.festival import speak_with_festival
 from emogene.types import Audio
 from tests.data.talker import Loudness, talk
 
@@ -26,9 +29,9 @@ def clips(tmp_path_factory):
     return [talk(root / f"c{i}", seed=i, speaker="ab"[i % 2], words=words) for i in range(6)]
 
 
-def test_every_language_has_sentences_and_four_voices() -> None:
+def test_every_language_has_sentences_and_voices() -> None:
     assert set(VOICES) == set(SENTENCES)
-    assert all(len(voices) == 4 for voices in VOICES.values())
+    assert all(len(voices) >= 2 for voices in VOICES.values())
     assert all(len(set(sentences)) == 20 for sentences in SENTENCES.values())
 
 
@@ -54,6 +57,16 @@ def test_voices_of_a_language() -> None:
     rows = language_rows({"loudness": Loudness()}, ["es"])
     assert list(rows) == ["es, f2", "es, f4", "es, m3", "es, m7", "es, mean"]
     assert 0.05 < rows["es, mean"]["loudness"] < 0.6
+
+
+@pytest.mark.skipif(shutil.which("festival") is None, reason="festival is not installed")
+def test_festival_gives_speech_and_phones() -> None:
+    utterance = speak_with_festival(SENTENCES["cs"][11], VOICES["cs"][0])
+    assert utterance.duration_s == pytest.approx(utterance.phones[-1][1], abs=0.05)
+    labels = [label for _, _, label in utterance.phones]
+    assert labels[0] == "pau" and "tʃ" in labels and not any(label[-1] in "1:*~" for label in labels)
+    with pytest.raises(UserError, match="no voice czech_nobody"):
+        speak_with_festival("a", Voice("x", "festival", "czech_nobody", "cs"))
 
 
 @pytest.mark.skipif("flite" not in ENGINES, reason="flite is not installed")

@@ -20,7 +20,7 @@ def features(
 
     Args:
         names: Features to compare, by name or as the folder of a student; default: emogene whisper.
-        languages: Of the synthetic voices: en, de, fr, es, it (default: all; nothing: none).
+        languages: Of the synthetic voices: en, it, fi, cs, de, fr, es (default: all; nothing: none).
         data: Folders of clips of real people to read visemes (where words have times) and lips from.
         hold_out: Speakers to test on; of the others every tenth clip is tested.
         others: Folders of clips to test the lips on alone.

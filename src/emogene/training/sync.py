@@ -24,6 +24,11 @@ from emogene.motion.sync import SyncConfig, SyncExpert
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.types import FloatArray
 
+LOUDNESS_BEL = 6.0
+"""Range of loudness 0..1 in ``features.prosody``."""
+SPOKEN_BEL = 2.5
+QUIET = 0.2
+"""Loudness (-48 dB of full scale) below which nobody speaks, however quiet the rest."""
 MOUTH_COLUMNS = slice(3 * MOUTH.start, 3 * MOUTH.stop)
 
 
@@ -120,14 +125,17 @@ def other_faces(
 def _moments(
     prosody: Tensor, mask: Tensor, count: int, window: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """(take, first frame) of up to ``count`` windows per take that hold speech, 2 frames apart or more."""
-    loud = prosody[..., 2].reshape(len(prosody), -1, 2).mean(-1)
-    n = loud.shape[1] - window + 1
-    spoken = (loud.unfold(1, window, 1).mean(-1) > 0.5 * loud.amax(1, keepdim=True)) & (
-        mask.unfold(1, window, 1).amin(-1) > 0
-    )
+    """(take, first frame) of up to ``count`` windows per take that hold speech, 2 frames apart or more.
+
+    Speech is what ``evaluate.sync`` calls so: mean power within 25 dB of the loud frames.
+    """
+    power = 10 ** (LOUDNESS_BEL * prosody[..., 2].reshape(len(prosody), -1, 2)).mean(-1)
+    n = power.shape[1] - window + 1
+    least = 10**-SPOKEN_BEL * power.quantile(0.95, dim=1, keepdim=True)
+    least = least.clamp(min=10 ** (LOUDNESS_BEL * QUIET))
+    spoken = (power.unfold(1, window, 1).mean(-1) > least) & (mask.unfold(1, window, 1).amin(-1) > 0)
     rows, columns = [], []
-    for take in range(len(loud)):
+    for take in range(len(power)):
         free = spoken[take].numpy().copy()
         for first in rng.permutation(n):
             if free[first]:
