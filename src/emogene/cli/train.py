@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import tyro
 
 if TYPE_CHECKING:
+    from emogene.data.takes import Take, TakeConfig
     from emogene.evaluate.motion import Truth
     from emogene.features.extractor import SpeechFeatures
+    from emogene.io.clip import Clip
     from emogene.motion.model import MotionModel
 
 Recipe = TypeVar("Recipe")
@@ -62,7 +64,6 @@ def motion(
     """
     from dataclasses import replace
 
-    from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
     from emogene.data.takes import TakeConfig
     from emogene.data.voices import voice_means
     from emogene.errors import UserError
@@ -78,12 +79,8 @@ def motion(
         config = replace(config, flow_couplings=0)
     names = features or [config.features]
     extractors = _extractors(names)
-    clips, held = split_corpus(open_corpus(data), hold_out or [])
     plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=0 if takes else seed)
-    if takes:
-        clips, _ = split_corpus(open_corpus(data))
-    heard = corpus_takes(clips, extractors, prosody, takes or out / "takes", plan)
-    heard = [take for take in heard if take.speaker not in (hold_out or [])]
+    heard, held = _takes(data, hold_out or [], extractors, plan, takes, out)
     others = None if voices is None else {x.name: voice_means(voices, x, prosody) for x in extractors}
     if teachers:
         if voices is None:
@@ -146,7 +143,6 @@ def sync(
     """
     from dataclasses import replace
 
-    from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
     from emogene.data.takes import TakeConfig
     from emogene.evaluate.motion import format_table, truths
     from emogene.evaluate.sync import evaluate_sync
@@ -156,12 +152,8 @@ def sync(
 
     config = replace(_choose(recipe, RECIPES)(), features=features)
     extractors = _extractors([features])
-    clips, held = split_corpus(open_corpus(data), hold_out or [])
     plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=0 if takes else seed)
-    if takes:
-        clips, _ = split_corpus(open_corpus(data))
-    heard = corpus_takes(clips, extractors, prosody, takes or out / "takes", plan)
-    heard = [take for take in heard if take.speaker not in (hold_out or [])]
+    heard, held = _takes(data, hold_out or [], extractors, plan, takes, out)
     batches, loop = training_recipe(recipe)
     loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)
     logging.getLogger("emogene.training").setLevel(logging.INFO)
@@ -333,6 +325,28 @@ def _draw_lips(judged: Mapping[str, list[Truth]], model: MotionModel, folder: Pa
     ]
     if strips:
         write_rgb(folder / "lip-opening.png", curve_sheet(strips))
+
+
+def _takes(
+    data: list[Path],
+    hold_out: list[str],
+    extractors: list[SpeechFeatures],
+    plan: TakeConfig,
+    shared: Path | None,
+    out: Path,
+) -> tuple[list[Take], dict[str, list[Clip]]]:
+    """Takes to learn from, and the groups of held-out clips.
+
+    ``shared``: a folder of all speakers' takes, held out or not, which several runs use; else OUT/takes.
+    """
+    from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
+    from emogene.features.prosody import prosody
+
+    clips, held = split_corpus(open_corpus(data), hold_out)
+    if shared:
+        clips, _ = split_corpus(open_corpus(data))
+    takes = corpus_takes(clips, extractors, prosody, shared or out / "takes", plan)
+    return [take for take in takes if take.speaker not in hold_out], held
 
 
 def _choose(recipe: str, recipes: Mapping[str, Callable[[], Recipe]]) -> Callable[[], Recipe]:
