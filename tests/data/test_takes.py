@@ -71,6 +71,16 @@ def test_building_resumes(clips, tmp_path: Path) -> None:
     assert first.stat().st_mtime_ns == before and (tmp_path / "00001.safetensors").exists()
 
 
+def test_fewer_versions_are_the_first_ones(clips, tmp_path: Path) -> None:
+    folders = tmp_path / "shared", tmp_path / "alone"
+    build_takes(clips, Loudness(), rhythm, folders[0], TakeConfig(seconds=6, versions=2))
+    for folder in folders:
+        build_takes(clips, Loudness(), rhythm, folder, TakeConfig(seconds=6, versions=1))
+    shared, alone = (load_takes(folder) for folder in folders)
+    assert [take.speaker for take in shared] == [take.speaker for take in alone]
+    assert all((a.offsets == b.offsets).all() for a, b in zip(shared, alone, strict=True))
+
+
 def test_windows_give_batches(takes) -> None:
     windows = Windows(takes)
     batch = windows.sample(np.random.default_rng(0), 8, 400)
