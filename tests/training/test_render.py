@@ -19,7 +19,7 @@ from emogene.training.render import RECIPES, PortraitTrainer, planned, tiny, tra
 from emogene.training.render_composites import draw_composites
 from emogene.training.render_frames import block_mean, neutral_of, open_frames
 from emogene.training.render_patches import PatchSampler
-from emogene.training.render_space import fit_box, visual_hull
+from emogene.training.render_space import fit_box, largest_piece, visual_hull
 from tests.render.toy_clip import toy_neutral, write_toy_clip
 
 
@@ -73,6 +73,14 @@ def test_patches_show_what_was_drawn_there(clip: Clip, tmp_path: Path, draft: bo
     )
     assert patch.rgb.shape == (3, 3, 32, 32) and set(patch.frames.tolist()) <= set(chosen.tolist())
     assert torch.allclose(patch.composite[:, :3], F.avg_pool2d(patch.rgb, 4), atol=2e-3)
+
+
+def test_what_floats_beside_the_head_goes() -> None:
+    cells = torch.zeros(8, 8, 8, dtype=torch.bool)
+    cells[2:6, 2:6, 2:6] = True
+    head = cells.clone()
+    cells[7, 7, 5:8] = True
+    assert torch.equal(largest_piece(cells), head) and torch.equal(largest_piece(head), head)
 
 
 def _means(picture: np.ndarray, block: int) -> torch.Tensor:

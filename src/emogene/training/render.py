@@ -47,7 +47,7 @@ from emogene.training.render_patches import PatchSampler, RaySampler
 from emogene.training.render_poses import are_registered, keep_poses, registered_poses
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
 from emogene.training.render_register import register_heads
-from emogene.training.render_space import fit_box, torso_top, visual_hull
+from emogene.training.render_space import fit_box, largest_piece, torso_top, visual_hull
 from emogene.training.render_start import detail_boxes, learn_torso, start_detail
 from emogene.types import FloatArray
 
@@ -259,7 +259,7 @@ class PortraitTrainer:
 
     @torch.no_grad()
     def settle(self, n_frames: int = 24) -> None:
-        """Keep only the cells that hold density in some frame: rays then skip the air before the face."""
+        """Keep only the cells that hold density in some frame and hang together: rays then skip the air."""
         head, occupancy = self.model.head, self.model.head.occupancy
         highest = torch.zeros_like(occupancy.density)
         frames = np.linspace(0, self.frames.n_train - 1, min(n_frames, self.frames.n_train))
@@ -269,7 +269,7 @@ class PortraitTrainer:
             flat[index] = torch.maximum(flat[index], head.density(points, code))
         near = F.max_pool3d(highest[None, None], 3, 1, 1)[0, 0] > 2 * FAINT
         occupancy.density.copy_(highest)
-        occupancy.cells.copy_(near & (occupancy.allowed > 0))
+        occupancy.cells.copy_(largest_piece(near & (occupancy.allowed > 0)))
 
     def finish_detail(self) -> None:
         """Leave the first layer of detail, where there are more."""

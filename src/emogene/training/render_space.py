@@ -156,3 +156,18 @@ def _cheeks(face: FloatArray) -> FloatArray:
 
 def _spread(count: int, n: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(n, count)).round().astype(int))
+
+
+def largest_piece(cells: Tensor) -> Tensor:
+    """The largest connected part of cells [O, O, O], bool: specks that float beside the head are not the head.
+
+    A clip of 24 s left a cloud of 1372 cells above the hair, seen as dark specks when the head moved.
+    """
+    from scipy.ndimage import label
+
+    pieces, count = label(cells.numpy())
+    if count < 2:
+        return cells
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return torch.from_numpy(pieces == sizes.argmax())
