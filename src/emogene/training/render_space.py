@@ -159,7 +159,7 @@ def _spread(count: int, n: int) -> np.ndarray:
 
 
 def largest_piece(cells: Tensor) -> Tensor:
-    """The largest connected part of cells [O, O, O], bool: specks that float beside the head are not the head.
+    """The largest connected part of cells [O, O, O], bool: specks that float beside a head are not the head.
 
     A clip of 24 s left a cloud of 1372 cells above the hair, seen as dark specks when the head moved.
     """
