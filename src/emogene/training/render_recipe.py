@@ -48,7 +48,7 @@ class RenderRecipe:
     network_rate: float = 2e-3
     decoder_rate: float = 1e-3
     detail_rate: float = 3e-4
-    contrast: float = 1.1
+    contrast: float = 1.13
     """Of the finished detail, relative to what training made of it."""
     most_lip_gain: float = 1.5
     """Cap of the gain that makes lips open as far as in the video (``render_lips``); 1: leave them."""
