@@ -86,7 +86,7 @@ def tiny() -> RenderRecipe:
 
 
 def standard() -> RenderRecipe:
-    """About eighteen minutes on two cores."""
+    """About seventeen minutes on two cores."""
     return RenderRecipe()
 
 
