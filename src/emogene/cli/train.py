@@ -79,7 +79,7 @@ def motion(
         config = replace(config, flow_couplings=0)
     names = features or [config.features]
     extractors = _extractors(names)
-    plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=0 if takes else seed)
+    plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=seed)
     heard, held = _takes(data, hold_out or [], extractors, plan, takes, out)
     others = None if voices is None else {x.name: voice_means(voices, x, prosody) for x in extractors}
     if teachers:
@@ -152,7 +152,7 @@ def sync(
 
     config = replace(_choose(recipe, RECIPES)(), features=features)
     extractors = _extractors([features])
-    plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=0 if takes else seed)
+    plan = TakeConfig(versions=versions, plain_versions=plain_versions, seed=seed)
     heard, held = _takes(data, hold_out or [], extractors, plan, takes, out)
     batches, loop = training_recipe(recipe)
     loop = replace(loop, steps=steps or loop.steps, seed=seed, max_minutes=minutes)
@@ -339,12 +339,16 @@ def _takes(
 
     ``shared``: a folder of all speakers' takes, held out or not, which several runs use; else OUT/takes.
     """
+    from dataclasses import replace
+
     from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
     from emogene.features.prosody import prosody
 
-    clips, held = split_corpus(open_corpus(data), hold_out)
+    corpus = open_corpus(data)
+    clips, held = split_corpus(corpus, hold_out)
     if shared:
-        clips, _ = split_corpus(open_corpus(data))
+        # The same for every run, whatever its seed.
+        clips, plan = split_corpus(corpus)[0], replace(plan, seed=0)
     takes = corpus_takes(clips, extractors, prosody, shared or out / "takes", plan)
     return [take for take in takes if take.speaker not in hold_out], held
 

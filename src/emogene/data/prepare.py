@@ -135,15 +135,15 @@ def by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
     return dict(groups)
 
 
-def offset_finder(features: str | None = None) -> OffsetFinder:
-    """The shipped sync expert as an offset finder; ``features``: to hear with, default: its own."""
+def offset_finder() -> OffsetFinder:
+    """The shipped sync expert as an offset finder."""
     from emogene.data.features import clip_features
     from emogene.features.extractor import load_extractor
     from emogene.features.prosody import prosody
     from emogene.motion.sync import load_sync
 
     expert = load_sync()
-    extractor = load_extractor(features or expert.config.features)
+    extractor = load_extractor(expert.config.features)
 
     def find(clip: Clip) -> tuple[float, int]:
         if clip.n_frames < 2 * expert.config.window:

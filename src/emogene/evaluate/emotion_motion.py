@@ -141,7 +141,7 @@ def _score(
         contact_kept=_kept(held, full, LABIODENTALS),
         opening_r=_opening_correlation(held, full),
         **_transitions(system, held[:20], full),
-        speed_of_truth=_fast([*map(_speed, ours)]) / _fast([_speed(pair.emotional) for pair in held]),
+        speed_of_truth=_fast(list(map(_speed, ours))) / _fast([_speed(pair.emotional) for pair in held]),
         neutral_drift=_neutral_drift(system, held),
     )
 

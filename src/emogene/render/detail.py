@@ -104,16 +104,16 @@ class Detail(nn.Module):
         boxes = self.config.boxes
         others: list[Tensor] = list(self.other)
         irises: list[Tensor] = list(self.iris)
-        moves = None if mix is None else mix[:, len(boxes) :]
         if coarse:
             texture, others = F.avg_pool2d(texture, 2), [F.avg_pool2d(other, 2) for other in others]
             irises = [F.avg_pool2d(iris, 2) for iris in irises]
-            boxes, moves = _halved(boxes), None if moves is None else moves / 2
+            boxes = _halved(boxes)
         fine = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
         at = fine.permute(0, 2, 3, 1)
         shown = _read(texture[0], at, "border")
-        if mix is None or moves is None or not others:
+        if mix is None or not others:
             return shown
+        moves = mix[:, len(boxes) :] / (2 if coarse else 1)
         # Read by themselves: a mixed texture per frame is large (steps took 1.4 times the CPU time).
         first = shown[:, :3]
         for index, (box, other) in enumerate(zip(boxes, others, strict=True)):
@@ -176,6 +176,12 @@ def coarse(detail: Detail) -> Detail:
     return half
 
 
+def surface_distance(rays_o: Tensor, rays_d: Tensor, opacity: Tensor, depth: Tensor) -> Tensor:
+    """Along rays [..., 3] where their surface lies on average, [...] in cube lengths."""
+    nearest = ((0.5 - rays_o) * rays_d).sum(-1)
+    return nearest + depth / opacity.clamp(min=FAINT)
+
+
 def surface_place(rays_o: Tensor, rays_d: Tensor, opacity: Tensor, depth: Tensor, warp: Tensor) -> Tensor:
     """Where on the neutral head the rays of pictures end, as texture coordinates.
 
@@ -189,8 +195,7 @@ def surface_place(rays_o: Tensor, rays_d: Tensor, opacity: Tensor, depth: Tensor
     Returns:
         [B, 2, h, w] in [-1, 1], y downwards; smoothed, and continued a little beyond the silhouette.
     """
-    nearest = ((0.5 - rays_o) * rays_d).sum(-1)
-    length = nearest + depth / opacity.clamp(min=FAINT)
+    length = surface_distance(rays_o, rays_d, opacity, depth)
     points = (rays_o + length[..., None] * rays_d).clamp(0.0, 1.0)
     grid = (points * 2 - 1)[:, None]
     moved = F.grid_sample(warp.permute(0, 4, 1, 2, 3), grid, padding_mode="border", align_corners=True)[

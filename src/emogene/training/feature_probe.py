@@ -20,7 +20,7 @@ from emogene.persona.phones import VISEMES, Phone, viseme_segments
 from emogene.persona.speech import Voice, speak
 from emogene.training.feature_sentences import SENTENCES
 from emogene.training.festival import speak_with_festival
-from emogene.types import FEATURE_HZ, Audio, FloatArray
+from emogene.types import FEATURE_HZ, SAMPLE_RATE_HZ, Audio, FloatArray
 
 VOICES: Mapping[str, tuple[Voice, ...]] = {
     "en": tuple(Voice(name, "flite", name) for name in ("slt", "awb", "rms", "kal16")),
@@ -44,7 +44,7 @@ N_TEST = 6
 """Sentences at the end that only the test voice speaks."""
 STEPS = 40
 DECAY = 1e-3
-ROW_SAMPLES = 320
+ROW_SAMPLES = SAMPLE_RATE_HZ // FEATURE_HZ
 
 
 @dataclass(frozen=True)

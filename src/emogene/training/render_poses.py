@@ -7,6 +7,7 @@ heads.safetensors of a clip folder: frames [N], their tracked poses [N, 4, 4] an
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,22 +26,17 @@ def registered_poses(clip: Clip, index: NDArray[np.intp]) -> FloatArray:
     Frames between registered ones get their neighbours' correction.
     """
     tracked = np.asarray(clip.arrays["pose"], np.float32)
-    if not are_registered(clip):
+    kept = _kept(clip)
+    if kept is None:
         return tracked[index]
-    kept = load_arrays(_path(clip))
-    frames = kept["frames"]
     change = change_of(kept["tracked"], kept["pose"])
-    between = np.stack([np.interp(index, frames, column) for column in change.T], 1)
+    between = np.stack([np.interp(index, kept["frames"], column) for column in change.T], 1)
     return changed(tracked[index], between)
 
 
 def are_registered(clip: Clip) -> bool:
     """Whether the clip's poses, as they are tracked now, were registered before."""
-    if not _path(clip).exists():
-        return False
-    kept, tracked = load_arrays(_path(clip)), np.asarray(clip.arrays["pose"], np.float32)
-    frames = kept["frames"]
-    return bool(frames[-1] < len(tracked) and np.allclose(kept["tracked"], tracked[frames], atol=1e-6))
+    return _kept(clip) is not None
 
 
 def keep_poses(clip: Clip, index: NDArray[np.intp], poses: FloatArray) -> None:
@@ -51,6 +47,16 @@ def keep_poses(clip: Clip, index: NDArray[np.intp], poses: FloatArray) -> None:
 
 def _path(clip: Clip) -> Path:
     return clip.folder / "heads.safetensors"
+
+
+def _kept(clip: Clip) -> dict[str, NDArray[Any]] | None:
+    """The file, where it is of the clip's present poses."""
+    if not _path(clip).exists():
+        return None
+    kept, tracked = load_arrays(_path(clip)), np.asarray(clip.arrays["pose"], np.float32)
+    frames = kept["frames"]
+    same = frames[-1] < len(tracked) and np.allclose(kept["tracked"], tracked[frames], atol=1e-6)
+    return kept if same else None
 
 
 def change_of(before: FloatArray, after: FloatArray | Array) -> Array:

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from emogene.render.detail import FAINT, surface_distance
 from emogene.render.inference import Look, PixelGrid
 from emogene.render.model import PortraitModel
 from emogene.training.render_frames import Frames
@@ -129,13 +130,11 @@ class _Head:
     def _seen(self, pose: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
         """Brightness [h, w], points in camera space [h, w, 3] and where the head is solid [h, w]."""
         look = replace(self.look, camera_from_head=pose.astype(np.float32))
-        origin, directions = rays = self.grid.rays(self.model, look)
+        rays = self.grid.rays(self.model, look)
         seen = self.grid.head(self.model, look, rays)
-        opacity = seen.opacity.clamp(min=1e-3)
-        nearest = ((0.5 - origin) * directions).sum(-1)
-        length = (nearest + seen.depth / opacity) * (2 * self.model.config.box.half_size)
+        length = surface_distance(*rays, seen.opacity, seen.depth) * (2 * self.model.config.box.half_size)
         points = self.grid.directions * length[..., None]
-        brightness = seen.channels[..., :3].mean(-1) / opacity
+        brightness = seen.channels[..., :3].mean(-1) / seen.opacity.clamp(min=FAINT)
         return (
             brightness.numpy().astype(np.float64),
             points.numpy().astype(np.float64),

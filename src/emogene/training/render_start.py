@@ -131,9 +131,9 @@ def start_detail(
         # What the mean has lost where irises move, laid out as it moves.
         irises = DetailAverage(model.detail)
         for frame in first:
-            missed, place, solid = _missed(model, frames, grid, look(frame), frame)
+            smooth, real, place, solid = _laid_out(model, frames, grid, look(frame), frame)
             away = mix[frame, len(model.detail.config.boxes) :, None, None] * (2 / model.detail.config.texels)
-            irises.add(missed - model.detail(place[None], 1)[0, :3], place - away, solid)
+            irises.add(real - smooth - model.detail(place[None], 1)[0, :3], place - away, solid)
         write_irises(model.detail, irises)
 
 
@@ -145,16 +145,16 @@ def write_irises(detail: Detail, average: DetailAverage) -> None:
             iris.copy_(mean[:, y : y + height, x : x + width] * _feather(height, width))
 
 
-def _missed(
+def _laid_out(
     model: PortraitModel, frames: Frames, grid: PixelGrid, look: Look, frame: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What interpolation misses [3, H, W], its place on the texture [2, H, W], where the head is whole."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Interpolated and real picture [3, H, W], place on the texture [2, H, W], where the head is whole."""
     composite, small = grid.small(model, look)
     real = _pictures(frames.rgb[frame][None])[0]
     size = real.shape[1:]
     smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
     place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
-    return real - smooth, place, solid_head(np.array(frames.labels[frame]), composite[0, -2])
+    return smooth, real, place, solid_head(np.array(frames.labels[frame]), composite[0, -2])
 
 
 def _average(
@@ -168,12 +168,10 @@ def _average(
     average = DetailAverage(model.detail)
     for frame in chosen:
         seen = look(frame)
-        missed, place, solid = _missed(model, frames, grid, seen, frame)
+        smooth, real, place, solid = _laid_out(model, frames, grid, seen, frame)
         if aligned:
-            real = _pictures(frames.rgb[frame][None])[0]
-            ours = real - missed + model.detail(place[None], 1, seen.mix)[0, :3]
-            missed = missed - real + moved(real, flow(ours, real))
-        average.add(missed, place, solid)
+            real = moved(real, flow(smooth + model.detail(place[None], 1, seen.mix)[0, :3], real))
+        average.add(real - smooth, place, solid)
     return average
 
 
