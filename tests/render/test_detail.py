@@ -6,7 +6,15 @@ import torch.nn.functional as F
 
 from emogene.render.convolve import NativeDecoder
 from emogene.render.decoder import SCALE, Decoder, DecoderConfig
-from emogene.render.detail import Detail, DetailConfig, add_detail, coarse, surface_place
+from emogene.render.detail import (
+    Detail,
+    DetailConfig,
+    add_detail,
+    along_lips,
+    coarse,
+    first_layer,
+    surface_place,
+)
 from emogene.render.enlarge import NativeDetail, packed_texture
 from emogene.render.volume import RayOutput
 
@@ -65,7 +73,10 @@ def test_the_warp_moves_the_place():
 def eyed_detail() -> Detail:
     """Random pictures, with boxes for two eyes and a mouth."""
     boxes = ((6, 10, 16, 10), (34, 10, 16, 10), (14, 34, 30, 20))
-    detail = Detail(DetailConfig(texels=60, layers=1, boxes=boxes, opening=(0.1, 0.3), iris_reach=8.0))
+    config = DetailConfig(
+        texels=60, layers=1, boxes=boxes, opening=(0.1, 0.3), iris_reach=8.0, half_lids=True
+    )
+    detail = Detail(config)
     torch.manual_seed(0)
     with torch.no_grad():
         for part in detail.parameters():
@@ -109,6 +120,32 @@ def test_irises_move_with_the_gaze_and_hide_under_lids():
     assert torch.allclose(shut[:, y : y + height, x : x + width], detail.other[1], atol=1e-4)
 
 
+def test_half_shut_lids_have_a_picture_of_their_own():
+    detail, neutral = eyed_detail(), torch.zeros(68, 3)
+    eyes = torch.tensor([[0.525, 0.525, 0, 0], [0.4125, 0.4125, 0, 0]])
+    mix = detail.mix(torch.zeros(2, 68, 3), neutral, eyes)
+    centers = (torch.arange(60) + 0.5) / 30 - 1
+    place = torch.stack(torch.meshgrid(centers, centers, indexing="xy"))[None].expand(2, -1, -1, -1)
+    x, y, width, height = detail.config.boxes[0]
+    with torch.no_grad():
+        half, nearly = (detail(place, 1, mix) - detail.texture)[..., y : y + height, x : x + width]
+    assert torch.allclose(half, detail.halfway[0] + detail.iris[0] / 4, atol=1e-4)
+    wanted = (detail.halfway[0] + detail.other[0]) / 2 + detail.iris[0] / 16
+    assert torch.allclose(nearly, wanted, atol=1e-4)
+
+
+def test_a_finished_mouth_has_no_combs_of_two_texels():
+    detail = eyed_detail()
+    with torch.no_grad():
+        detail.other[2].copy_(((-1.0) ** torch.arange(30)).expand(3, 20, 30))
+        rows = detail.other[2].clone()
+        rows[:] = ((-1.0) ** torch.arange(20))[:, None]
+    finished = first_layer(detail, 1.0).other[2].detach()
+    assert float(finished[..., 4:-4].abs().max()) < 0.2
+    # From top to bottom lips keep their edges.
+    assert torch.allclose(along_lips(rows), rows, atol=1e-5)
+
+
 def test_kernel_mixes_pictures_like_torch(isa):
     detail, (height, width) = eyed_detail(), (12, 16)
     decoder = Decoder(DecoderConfig(width=16, depth=0, layers=1)).eval()
@@ -123,7 +160,7 @@ def test_kernel_mixes_pictures_like_torch(isa):
             origin.expand(1, height, width, 3), rays_d[None], head.opacity[None], head.depth[None], warp[None]
         )
         # Mixed there and back: what one frame left must not stay in the next.
-        for mix in ([0.0] * 5, [1.0, 0.3, 0.6, 1.0, 0.4], [0.0, 1.0, 0.0, -2.3, 0.5]):
+        for mix in ([0.0] * 5, [0.8, 0.3, 0.6, 1.0, 0.4], [0.0, 1.0, 0.0, -2.3, 0.5]):
             wanted = add_detail(picture, gains, detail(place, SCALE, torch.tensor([mix])))[0]
             result = native.enlarge(decoded, head, origin, rays_d, warp, torch.tensor(mix)).planes()
             assert float((result - wanted).abs().max()) < 0.02

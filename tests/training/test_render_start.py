@@ -36,7 +36,7 @@ def test_average_lays_out_what_is_missed() -> None:
     missed = (x.float() / size - 0.5).expand(3, size, size)
     solid = y < size // 2
     average.add(missed, place, solid)
-    write_detail(detail, average, [])
+    write_detail(detail, average, [], [])
     texture = detail.texture.detach()[0]
     across = (torch.arange(48) + 0.5) / 48 - 0.5
     assert torch.allclose(texture[:, 5, 2:-2], across[2:-2].expand(3, -1), atol=0.02)

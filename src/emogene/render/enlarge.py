@@ -14,7 +14,7 @@ from torch import Tensor
 from emogene.render import backend as backends
 from emogene.render.convolve import Decoded
 from emogene.render.decoder import PIXELS, SCALE, THIN
-from emogene.render.detail import IRIS_FADE, Detail
+from emogene.render.detail import IRIS_FADE, Detail, picture_amounts
 from emogene.render.native import binding
 from emogene.render.volume import RayOutput
 
@@ -37,6 +37,7 @@ class NativeDetail:
             (detail.texture.detach()[0, :, y : y + height, x : x + width].clone(), other.detach())
             for (x, y, width, height), other in zip(self._boxes, detail.other, strict=False)
         ]
+        self._halves = [half.detach() for half in detail.halfway]
         self._irises = [iris.detach()[None] for iris in detail.iris]
         self._shown = [(-1.0, 0.0, 0.0)] * len(self._pictures)
         self._buffers: tuple[Tensor, ...] = ()
@@ -116,8 +117,12 @@ class NativeDetail:
             if amount < FAINT[0] and max(places) < FAINT[1]:
                 continue
             x, y, width, height = self._boxes[index]
+            has_half = index < len(self._halves)
+            whole, half = picture_amounts(torch.tensor(mix[index]), has_half)
             mixed = first.clone()
-            mixed[:3] += mix[index] * other
+            mixed[:3] += whole * other
+            if has_half:
+                mixed[:3] += half * self._halves[index]
             if has_iris and mix[index] < 1:
                 mixed[:3] += (1 - mix[index]) ** IRIS_FADE * _moved(self._irises[index], across, down)
             self._texture[y : y + height, x : x + width] = packed_texture(mixed)

@@ -65,7 +65,10 @@ class PortraitConfig:
             box, detail = values["box"], values["detail"]
             values["box"] = HeadBox(tuple(box.center), box.half_size)
             values["detail"] = replace(
-                detail, boxes=tuple(map(tuple, detail.boxes)), opening=tuple(detail.opening)
+                detail,
+                boxes=tuple(map(tuple, detail.boxes)),
+                opening=tuple(detail.opening),
+                lids=tuple(detail.lids),
             )
             return cls(**values)
         except (TypeError, ValueError, KeyError) as error:

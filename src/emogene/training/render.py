@@ -78,6 +78,8 @@ LEAST_STEPS = (500, 800)
 """Fewer steps of field and decoder do not show a person (about four minutes of an idle core)."""
 WARMUP_SHARE = 0.4
 """Of the time: the field learns from whole batches only there, and what it has not learnt nothing mends."""
+LIDS = (0.85, 0.25)
+"""Eye openness from which lids are open, and to which they are shut; disgust keeps them half way."""
 OPEN_LIPS = (0.5, 0.95)
 """Quantiles of the lip opening at which the mouth counts as shut and as open."""
 COARSER = 1.3
@@ -220,6 +222,8 @@ class PortraitTrainer:
             boxes=detail_boxes(neutral, box, texels) if recipe.decoder.layers else (),
             opening=(float(opening[0]), float(max(opening[1], opening[0] + 1e-3))),
             iris_reach=EYEBALL_RADIUS * texels / (2 * box.half_size),
+            lids=LIDS,
+            half_lids=True,
         )
         config = PortraitConfig(
             camera=frames.camera,

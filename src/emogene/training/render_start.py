@@ -23,8 +23,9 @@ from emogene.render.rays import HeadBox
 from emogene.training.render_frames import Frames, block_mean
 from emogene.types import FloatArray
 
-USUAL, OTHER = 0.3, 0.8
-"""Amounts below which a frame shows the usual face, above which it shows shut lids or an open mouth."""
+USUAL, HALF, OTHER = 0.3, (0.3, 0.7), 0.8
+"""Amounts below which a frame shows the usual face, between which lids are half shut, and above which they
+are shut or the mouth is open."""
 TORSO_FRAMES = 4
 """Whole small pictures per step."""
 OUTLINE = 5
@@ -92,17 +93,31 @@ def detail_boxes(neutral: FloatArray, box: HeadBox, texels: int) -> tuple[tuple[
     return tuple(boxes)
 
 
-def write_detail(detail: Detail, usual: DetailAverage, others: list[DetailAverage | None]) -> None:
-    """Make means the first layer of ``detail`` and, in its boxes, what that may become; None: nothing."""
+def write_detail(
+    detail: Detail,
+    usual: DetailAverage,
+    others: list[DetailAverage | None],
+    halves: list[DetailAverage | None],
+) -> None:
+    """Make means the first layer of ``detail`` and, in its boxes, what that may become; None: nothing.
+
+    Lids that the video hardly shows half shut are the mean of both ends.
+    """
+    boxes = detail.config.boxes
     with torch.no_grad():
         first = usual.mean()
         detail.texture[0, :3] = first
-        for (x, y, width, height), own, average in zip(
-            detail.config.boxes, detail.other, others, strict=True
-        ):
-            part = (slice(None), slice(y, y + height), slice(x, x + width))
-            wanted = torch.zeros_like(first[part]) if average is None else average.mean()[part]
-            own.copy_((wanted - first[part]) * _feather(height, width))
+        for box, own, average in zip(boxes, detail.other, others, strict=True):
+            wanted = torch.zeros_like(first) if average is None else average.mean()
+            own.copy_(_within(wanted - first, box))
+        for box, own, other, average in zip(boxes, detail.halfway, detail.other, halves, strict=False):
+            own.copy_(0.5 * other if average is None else _within(average.mean() - first, box))
+
+
+def _within(texture: Tensor, box: tuple[int, int, int, int]) -> Tensor:
+    """A box of a texture [3, S, S], fading towards its border."""
+    x, y, width, height = box
+    return texture[:, y : y + height, x : x + width] * _feather(height, width)
 
 
 def start_detail(
@@ -121,12 +136,18 @@ def start_detail(
     amounts = mix[:, : len(model.detail.config.boxes)]
     usual = (amounts < USUAL).all(1)
     first = _some(usual if usual.any() else ~usual, most)
-    others = [_some(amounts[:, index] > OTHER, most // 2) for index in range(amounts.shape[1])]
-    for aligned in (False, True):
-        means = [_average(model, frames, grid, look, chosen, aligned) for chosen in (first, *others)]
+    others = [_some(amount > OTHER, most // 2) for amount in amounts.T]
+    lids = amounts.T[: len(model.detail.halfway)]
+    halves = [_some((amount > HALF[0]) & (amount < HALF[1]), most // 2) for amount in lids]
+
+    def mean(chosen: list[int], aligned: bool) -> DetailAverage | None:
         # What two frames show is noise: nothing is better.
-        kept = [mean if len(chosen) > 2 else None for mean, chosen in zip(means[1:], others, strict=True)]
-        write_detail(model.detail, means[0], kept)
+        enough = len(chosen) > 2
+        return _average(model, frames, grid, look, chosen, aligned) if enough else None
+
+    for aligned in (False, True):
+        parts = [[mean(chosen, aligned) for chosen in kind] for kind in (others, halves)]
+        write_detail(model.detail, _average(model, frames, grid, look, first, aligned), *parts)
     if model.detail.iris:
         # What the mean has lost where irises move, laid out as it moves.
         irises = DetailAverage(model.detail)
@@ -141,8 +162,8 @@ def write_irises(detail: Detail, average: DetailAverage) -> None:
     """Make a mean what moves with the gaze."""
     mean = average.mean()
     with torch.no_grad():
-        for (x, y, width, height), iris in zip(detail.config.boxes, detail.iris, strict=False):
-            iris.copy_(mean[:, y : y + height, x : x + width] * _feather(height, width))
+        for box, iris in zip(detail.config.boxes, detail.iris, strict=False):
+            iris.copy_(_within(mean, box))
 
 
 def _laid_out(
