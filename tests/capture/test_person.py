@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from emogene.avatar import Avatar
-from emogene.capture.person import Order, identity_of, pose_bank_of, spread_bank, train_avatar
+from emogene.capture.person import (
+    Order,
+    _run_folder,
+    identity_of,
+    pose_bank_of,
+    spread_bank,
+    train_avatar,
+)
 from emogene.capture.sync import delayed
 from emogene.io.clip import Clip
 from emogene.training.render import tiny
@@ -55,6 +62,19 @@ def test_sound_is_shifted_in_whole_frames() -> None:
     early = delayed(audio, -3).samples
     assert (early[:-1920] == audio.samples[1920:]).all() and not early[-1920:].any()
     assert (delayed(audio, 0).samples == audio.samples).all()
+
+
+def test_a_run_is_not_gone_on_with_for_another_video_or_length(clip: Clip, tmp_path: Path) -> None:
+    order = Order(video=tmp_path / "a.mp4", name="a", consent="yes", folder=tmp_path, work=tmp_path / "work")
+    begun = _run_folder(order, clip) / "checkpoint"
+    begun.write_text("of the first video")
+    assert _run_folder(order, clip) == begun.parent and begun.exists()
+    _run_folder(replace(order, minutes=2.0), clip)
+    assert not begun.exists()
+    begun.write_text("of the first video")
+    other = write_toy_clip(tmp_path / "other", n_frames=23, size=128)
+    _run_folder(replace(order, minutes=2.0), other)
+    assert not begun.exists()
 
 
 def test_a_clip_becomes_an_avatar(clip: Clip, tmp_path: Path) -> None:

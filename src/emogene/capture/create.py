@@ -238,6 +238,9 @@ class _Job:
             "pose_rms_px": round(fit.rms_px, 3),
             "focal_px": round(fit.camera.focal_px, 1),
         }
+        # What a training kept beside the pictures that lay here before is not of these.
+        for kept in ("shoulders", "heads"):
+            (self.out / f"{kept}.safetensors").unlink(missing_ok=True)
         write_clip(
             self.out,
             arrays,

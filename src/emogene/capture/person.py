@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from emogene.capture.steps import Progress, no_progress
 from emogene.capture.tracks import neutral_of
 from emogene.errors import UserError
 from emogene.io.clip import Clip
+from emogene.io.files import read_json, sha256, write_json
 from emogene.pose.bank import PoseBank
 from emogene.types import FPS, FloatArray, HeadPose, Identity, Motion
 
@@ -60,8 +63,10 @@ class Order:
                 "creating an avatar needs the consent of the person shown: give their statement, for example"
                 ' --consent "I am the person shown and agree to an avatar of me"'
             )
-        if self.minutes < 0:
-            raise UserError(f"--minutes {self.minutes:g} must not be negative; 0 takes the quality's own")
+        if not 0 <= self.minutes < math.inf:
+            raise UserError(
+                f"--minutes {self.minutes:g} must be a number of minutes; 0 takes the quality's own"
+            )
 
 
 def create_avatar(order: Order, progress: Progress = no_progress) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def train_avatar(
     identity, poses = identity_of(clip), pose_bank_of(clip)
     portrait = train_portrait(
         clip,
-        order.work / "portrait",
+        _run_folder(order, clip),
         recipe or RECIPES["high" if order.quality == "high" else "standard"](),
         neutral_cano=identity.neutral_cano,
         minutes=0.0 if recipe else order.minutes or MINUTES[order.quality],
@@ -131,6 +136,20 @@ def train_avatar(
     _learn_speaking(clip, order)
     progress("way of speaking", 1, 1)
     return report
+
+
+def _run_folder(order: Order, clip: Clip) -> Path:
+    """Where the portrait is trained; emptied where what lies there was begun from other pictures or for
+    another length. Such a run would go on, and the avatar would be of whom was filmed before."""
+    folder = order.work / "portrait"
+    arrays = sha256(clip.folder / "arrays.safetensors")
+    begun = {"arrays": arrays, "quality": order.quality, "minutes": order.minutes}
+    marker = folder / "begun.json"
+    if marker.exists() and read_json(marker) != begun:
+        logger.warning("%s was begun from another video or for another length: it starts anew", folder)
+        shutil.rmtree(folder)
+    write_json(marker, begun)
+    return folder
 
 
 def _learn_speaking(clip: Clip, order: Order) -> None:
