@@ -135,6 +135,19 @@ def test_a_face_that_networks_do_not_know_is_reached_by_the_warp_alone() -> None
     assert left_over(offsets) < 0.6 * left_over(smile)
 
 
+def test_brows_are_exaggerated_up_to_a_full_frown() -> None:
+    warp = Warp(toy_neutral(), HeadBox(), WarpConfig(grid=8))
+
+    def raised(height: float) -> float:
+        brows = torch.zeros(1, 68, 3)
+        brows[0, 17:27, 1] = height
+        return float(warp.reaching(torch.zeros(1, 68, 3), brows)[0, 17:27, 1].mean())
+
+    doses = [raised(height) for height in (0.01, 0.03, 0.05, 0.07, 0.1)]
+    assert doses == sorted(doses)
+    assert doses[0] / 0.01 > 1.3 * doses[4] / 0.1
+
+
 def test_code_is_bounded_outside_the_training_range() -> None:
     offsets, eyes, _ = toy_motion(30)
     pose = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
