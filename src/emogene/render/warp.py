@@ -28,8 +28,8 @@ BROW_GAIN, BROW_REACH = 1.6, 0.075
 """Of what brows are asked to move beyond the known face, and how far the gain may take them, outer-eye
 distances: a tracker sees .5 to .6 of their motion. Farther than a full frown they drag the hair along."""
 CORNER_GAIN = 1.25
-"""The same of the mouth's corners, of which .85 is seen. With both the expression judge gives the emotion asked
-of a man who never smiles .40 instead of .33, and calls his joy joy."""
+"""The same of the mouth's corners, of which .85 is seen. With both the expression judge gives the emotion
+asked of a man who never smiles .40 instead of .33, and calls his joy joy."""
 NEGLIGIBLE = 1e-3
 """Weight of all landmarks together below which a node never moves."""
 
