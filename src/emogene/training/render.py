@@ -280,7 +280,7 @@ class PortraitTrainer:
         model = self.model
         if model.config.decoder.layers < 2:
             return
-        model.detail = first_layer(model.detail, self.recipe.contrast)
+        model.detail = first_layer(model.detail, self.recipe.contrast, self.recipe.blur)
         model.decoder.config = replace(model.decoder.config, layers=1)
         model.config = replace(model.config, decoder=model.decoder.config, detail=model.detail.config)
 

@@ -50,6 +50,8 @@ class RenderRecipe:
     detail_rate: float = 3e-4
     contrast: float = 1.13
     """Of the finished detail, relative to what training made of it."""
+    blur: float = 0.0
+    """Of the same, texels: takes the grid from plain skin, and sharpness with it."""
     most_lip_gain: float = 1.5
     """Cap of the gain that makes lips open as far as in the video (``render_lips``); 1: leave them."""
     head: FieldConfig = field(default_factory=FieldConfig)
