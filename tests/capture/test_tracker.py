@@ -10,6 +10,7 @@ from emogene.capture.tracker import (
     FaceBox,
     Track,
     crop_square,
+    different_faces,
     face_box,
     interpolate,
     resample,
@@ -94,3 +95,12 @@ def test_pictures_without_a_face_give_an_empty_track() -> None:
     assert len(track) == 2 and not track.valid.any() and track.size_px == (128, 96)
     with pytest.raises(UserError, match="no picture"):
         track_frames([])
+
+
+def test_a_face_found_twice_is_one() -> None:
+    mesh = np.zeros((N_MESH, 3), np.float32)
+    faces = [
+        (FaceBox(np.array(centre, np.float32), side), mesh)
+        for centre, side in [((100, 100), 80.0), ((110, 95), 60.0), ((300, 100), 50.0)]
+    ]
+    assert [box.side_px for box, _ in different_faces(faces)] == [80.0, 50.0]

@@ -26,6 +26,7 @@ from emogene.capture.eyes import eye_stream
 from emogene.capture.masks import Scene, label, person_probabilities, steady
 from emogene.capture.pose import PoseConfig, fit_pose, mesh_in_head
 from emogene.capture.preflight import judge
+from emogene.capture.scenes import main_scene, signature
 from emogene.capture.smoothing import ChangeMeter, find_cuts, thumbnail
 from emogene.capture.steps import Progress, Steps, no_progress
 from emogene.capture.survey import Survey, survey_video
@@ -44,7 +45,7 @@ from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray
 
 logger = logging.getLogger(__name__)
 
-CAPTURE_VERSION = 1
+CAPTURE_VERSION = 2
 """Raise when a step's result changes, so that old work folders are not reused."""
 PLATE_FRAMES = 120
 JPEG_QUALITY = 95
@@ -97,7 +98,7 @@ def create_clip(
         outputs=[out / "frames.wav"],
     )
     facts = steps.facts("frames")
-    job = _Job(steps, out, facts["n_frames"], facts["cuts"], config)
+    job = _Job(steps, out, facts["n_frames"], facts["cuts"], facts["left_out"], config)
     last = f"{job.n_frames - 1:06d}.png"
     track_key = steps.run("track", [frames_key], job.track, outputs=[out / "track.safetensors"])
     person_key = steps.run("person", [track_key], job.person, outputs=[out / "person" / last])
@@ -134,6 +135,7 @@ def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size
         audio = Audio(np.zeros(survey.n_frames * SAMPLES_PER_FRAME, np.float32))
     limit = max(1, round(audio.duration_s * FPS))
     change = ChangeMeter()
+    signatures = []
     (steps.folder / "frames").mkdir(parents=True, exist_ok=True)
     _, pictures = read_video(video, float(FPS))
     for index, (_, picture) in enumerate(steps.counted("frames", pictures, min(limit, survey.n_frames))):
@@ -141,10 +143,14 @@ def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size
             break
         frame = crop.cut(picture, size_px)
         write_rgb(steps.folder / "frames" / f"{index:06d}.jpg", frame, JPEG_QUALITY)
-        change.add(thumbnail(frame))
+        small = thumbnail(frame)
+        change.add(small)
+        signatures.append(signature(small))
     n_frames = len(change.values)
     write_wav(steps.folder / "frames.wav", sound_of(audio, n_frames))
-    return {"n_frames": n_frames, "cuts": find_cuts(change.values), "crop": asdict(crop)}
+    cuts = find_cuts(change.values)
+    left_out = np.flatnonzero(~main_scene(np.stack(signatures), cuts)).tolist()
+    return {"n_frames": n_frames, "cuts": cuts, "left_out": left_out, "crop": asdict(crop)}
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,8 @@ class _Job:
     out: Path
     n_frames: int
     cuts: list[int]
+    left_out: list[int]
+    """Frames of another scene."""
     config: CaptureConfig
 
     def frames(self, name: str) -> Iterator[ByteArray]:
@@ -167,6 +175,7 @@ class _Job:
 
     def track(self) -> dict[str, Any]:
         track = track_frames(self.frames("track"))
+        track.valid[self.left_out] = False
         if not track.valid.any():
             raise UserError("the face was lost in every frame; film one person facing the camera")
         arrays = {"mesh_px": track.mesh_px, "blendshapes": track.blendshapes}
@@ -189,8 +198,9 @@ class _Job:
         return read_mask(self.out / "person" / f"{index:06d}.png")
 
     def background(self) -> dict[str, Any]:
-        mesh = self.load_track().filled().mesh_px
-        chosen = np.unique(np.linspace(0, self.n_frames - 1, PLATE_FRAMES).astype(int))
+        track = self.load_track()
+        mesh, usable = track.filled().mesh_px, np.flatnonzero(track.valid)
+        chosen = np.unique(usable[np.linspace(0, len(usable) - 1, PLATE_FRAMES).astype(int)])
         frames = ((i, self.frame(i)) for i in self.steps.counted("background", chosen, len(chosen)))
         pairs = ((frame, label(frame, self.probability(i), mesh[i])) for i, frame in frames)
         plate, seen = background_plate(pairs)

@@ -198,7 +198,7 @@ def pose_bank_of(clip: Clip) -> PoseBank:
     """Rest pose and deviations over the whole clip; the recorded take is the longest shot."""
     poses = clip.pose.camera_from_head
     bank = PoseBank.from_track(poses, clip.valid)
-    longest = max(shots(clip.n_frames, cuts_of(clip)), key=lambda shot: shot.stop - shot.start)
+    longest = max(shots(clip.n_frames, cuts_of(clip)), key=lambda shot: int(clip.valid[shot].sum()))
     return replace(bank, track=poses[longest])
 
 

@@ -32,6 +32,7 @@ BLURRED = 0.045
 STILL_CAMERA = 2.0
 """Change of the picture's upper corners between looks (grey levels) that codecs and light alone cause."""
 TURNED, TURNED_SHARE = 0.5, 0.15
+LEANING_DEG, LYING_DEG = 20.0, 45.0
 SILENT_DB, QUIET_DB = -60.0, -42.0
 MAX_OFFSET_S = 0.05
 SYNC_SECONDS = 16.0
@@ -169,7 +170,19 @@ def _faces(survey: Survey) -> list[Finding]:
     if turned > TURNED_SHARE:
         sentence = f"the head is turned far to the side in {turned:.0%} of the video; face the camera"
         findings.append(Finding("warning", "view", sentence))
-    return findings
+    return findings + _upright(survey)
+
+
+def _upright(survey: Survey) -> list[Finding]:
+    """Phones lose the note of how they were held when a video is edited or sent."""
+    lean = float(np.median(survey.roll_deg)) if survey.roll_deg else 0.0
+    if abs(lean) > LYING_DEG:
+        sentence = f"the picture lies on its side (by {abs(lean):.0f} degrees); rotate the video first"
+        return [Finding("error", "upright", sentence)]
+    if abs(lean) > LEANING_DEG:
+        sentence = f"the head leans by {abs(lean):.0f} degrees; hold camera and head upright"
+        return [Finding("warning", "upright", sentence)]
+    return []
 
 
 def _face_size(survey: Survey) -> list[Finding]:
@@ -253,8 +266,12 @@ def _movement(survey: Survey) -> list[Finding]:
     findings = []
     if survey.cuts:
         times = ", ".join(f"{cut / FPS:.1f}" for cut in survey.cuts[:6])
-        sentence = f"{len(survey.cuts)} cuts (at {times} s); motion is not smoothed across them"
+        count = "1 cut" if len(survey.cuts) == 1 else f"{len(survey.cuts)} cuts"
+        sentence = f"{count} (at {times} s); motion is not smoothed across them"
         findings.append(Finding("warning", "cuts", sentence))
+    if survey.left_out:
+        sentence = f"{len(survey.left_out) / FPS:.1f} s show another place or person and are left out"
+        findings.append(Finding("warning", "scene", sentence))
     change = survey.border_change
     # A cut changes the corners too: judge by the usual change, not the largest.
     usual = float(np.median(change)) if change else 0.0

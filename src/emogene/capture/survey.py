@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from emogene.capture.scenes import main_scene, signature
 from emogene.capture.smoothing import ChangeMeter, find_cuts, thumbnail
 from emogene.capture.tracker import FaceBox, find_faces, landmarker
 from emogene.io.video import probe_video, read_video
@@ -32,8 +33,9 @@ class Survey:
 
     boxes: centre x, centre y, side in pixels of the largest face; None where none was found.
     n_faces: faces of comparable size. brightness: mean of the face, 0..255. sharpness: energy of fine
-    detail in the face at a common size. border_change: mean change of the picture's upper border between
-    looks, grey levels. times_s: time of every picture in the file.
+    detail in the face at a common size. roll_deg: by how much the head leans, clockwise. border_change: mean
+    change of the picture's upper border between looks, grey levels. left_out: frames of another scene
+    (capture.scenes). irregular_share: of the steps in time.
     """
 
     width: int
@@ -51,14 +53,19 @@ class Survey:
     brightness: list[float] = field(default_factory=list)
     sharpness: list[float] = field(default_factory=list)
     yaw: list[float] = field(default_factory=list)
+    roll_deg: list[float] = field(default_factory=list)
     border_change: list[float] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
     irregular_share: float = 0.0
 
     def face_boxes(self) -> list[FaceBox]:
-        """Boxes of the looks that found a face."""
+        """Boxes of the looks that found a face, in the scene that is used."""
+        left_out = set(self.left_out)
         return [
-            FaceBox(np.array(box[:2], np.float32), float(box[2])) for box in self.boxes if box is not None
+            FaceBox(np.array(box[:2], np.float32), float(box[2]))
+            for look, box in enumerate(self.boxes)
+            if box is not None and look * LOOK_EVERY not in left_out
         ]
 
 
@@ -91,10 +98,12 @@ def survey_video(video: Path, counted: Counted | None = None) -> Survey:
     items = pictures if counted is None else counted("survey", pictures, total)
     change = ChangeMeter()
     border: FloatArray | None = None
+    signatures = []
     with landmarker("IMAGE", MAX_FACES) as finder:
         for index, picture in enumerate(items):
             small = thumbnail(picture)
             change.add(small)
+            signatures.append(signature(small))
             if index % LOOK_EVERY:
                 continue
             _look(found, finder, picture)
@@ -104,6 +113,8 @@ def survey_video(video: Path, counted: Counted | None = None) -> Survey:
             border = edge
     found.n_frames = len(change.values)
     found.cuts = find_cuts(change.values)
+    if signatures:
+        found.left_out = np.flatnonzero(~main_scene(np.stack(signatures), found.cuts)).tolist()
     found.duration_s = max(found.duration_s, round(found.n_frames / FPS, 3))
     found.irregular_share = _irregular(times_s)
     return found
@@ -133,8 +144,11 @@ def _look(found: Survey, finder: Any, picture: ByteArray) -> None:
     brightness, sharpness = _light(picture, box)
     found.brightness.append(brightness)
     found.sharpness.append(sharpness)
-    # The nose between the cheeks: 0 frontal, about 0.5 at 45 degrees.
-    left, right = abs(mesh[454, 0] - mesh[1, 0]), abs(mesh[1, 0] - mesh[234, 0])
+    right_x, right_y = mesh[263, :2] - mesh[33, :2]
+    found.roll_deg.append(round(float(np.degrees(np.arctan2(right_y, right_x))), 1))
+    # The nose between the cheeks: 0 frontal, about 0.5 at 45 degrees; along the line of the eyes.
+    along = mesh[:, :2] @ np.array([right_x, right_y]) / max(float(np.hypot(right_x, right_y)), 1e-6)
+    left, right = abs(along[454] - along[1]), abs(along[1] - along[234])
     found.yaw.append(round(float((left - right) / max(left + right, 1.0)), 3))
 
 

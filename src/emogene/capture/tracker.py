@@ -242,10 +242,20 @@ def find_faces(finder: Any, frame: ByteArray, *, thorough: bool = True) -> list[
         shift = np.append(corner, 0).astype(np.float32)
         meshes = [mesh / scale + shift for mesh, _ in detect(finder, part)]
         if meshes:
-            return sorted(((face_box(mesh), mesh) for mesh in meshes), key=lambda face: -face[0].side_px)
+            faces = sorted(((face_box(mesh), mesh) for mesh in meshes), key=lambda face: -face[0].side_px)
+            return different_faces(faces)
         if not thorough:
             break
     return []
+
+
+def different_faces(faces: list[tuple[FaceBox, FloatArray]]) -> list[tuple[FaceBox, FloatArray]]:
+    """The faces, largest first, without those found a second time: their middles lie within a larger one."""
+    kept: list[tuple[FaceBox, FloatArray]] = []
+    for box, mesh in faces:
+        if all(np.abs(box.centre_px - other.centre_px).max() > other.side_px / 2 for other, _ in kept):
+            kept.append((box, mesh))
+    return kept
 
 
 @contextmanager
