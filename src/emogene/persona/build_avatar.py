@@ -54,8 +54,8 @@ def persona_recipe(name: str) -> RenderRecipe:
         # Light eyes that wander, lids from shut to wide open: after 1300 + 3500 steps irises were hazy, so
         # there are more steps, and twice as many patches on eyes.
         recipe = replace(recipe, warmup_steps=9000, decoder_steps=6500, focus=(0.30, 0.32, 0.26, 0.12))
-        # Drawn skin is plain: what training makes finer than two pixels is a grid to the eye. Faces without it
-        # are .3 dB and .027 SSIM nearer to the pictures.
+        # Drawn skin is plain: what training makes finer than two pixels is a grid to the eye. Without it
+        # faces are .3 dB and .027 SSIM nearer to the pictures.
         recipe = replace(recipe, most_lip_gain=1.2, contrast=1.3, blur=0.6)
     return recipe
 
