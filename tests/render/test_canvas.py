@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from emogene.render.canvas import CLEAR, Canvas, finish, paint, to_planes
 from emogene.render.convolve import Decoded
@@ -75,3 +76,11 @@ def test_planes_of_known_colours():
     assert (grey[:4] == 235).all() and (grey[4:] == 128).all()
     red = to_planes(np.tile(np.array([255, 0, 0], np.uint8), (4, 4, 1)))
     assert red[0, 0] == 63 and red[5, 0] == 240 and red[4, 0] == 102
+
+
+def test_half_the_size_is_the_mean_of_two_by_two_pixels():
+    torch.manual_seed(0)
+    for cells in (None, torch.tensor([0, 2])):
+        decoded = Decoded(torch.rand(7, 11, 64), 5, 9, cells)
+        whole = F.avg_pool2d(decoded.planes()[None], 2)[0]
+        assert torch.allclose(decoded.halved(), whole, atol=1e-6)

@@ -50,16 +50,26 @@ class Decoded:
         planes = inner.shape[0] // scale**2
         return F.pixel_shuffle(inner[None, : planes * scale**2], scale)[0]
 
+    def halved(self) -> Tensor:
+        """[planes, 2 height, 2 width]: means of 2 x 2 pixels, taken before anything is moved (13 ms -> 3)."""
+        inner = self._held(self.pixels[1 : 1 + self.height, 1 : 1 + self.width])
+        fours = inner.view(self.height, self.width, -1, SCALE // 2, 2, SCALE // 2, 2)
+        means = (fours[..., 0, :, 0] + fours[..., 0, :, 1] + fours[..., 1, :, 0] + fours[..., 1, :, 1]) / 4
+        planes = means.shape[2]
+        return means.permute(2, 0, 3, 1, 4).reshape(planes, 2 * self.height, 2 * self.width)
+
     def low(self) -> Tensor:
         """[channels, height, width]; zero outside the cells."""
-        inner = self.pixels[1 : 1 + self.height, 1 : 1 + self.width]
+        return self._held(self.pixels[1 : 1 + self.height, 1 : 1 + self.width]).permute(2, 0, 1)
+
+    def _held(self, inner: Tensor) -> Tensor:
         if self.cells is not None:
             columns = -(-self.width // CELL)
             held = torch.zeros(-(-self.height // CELL) * columns)
             held[self.cells.long()] = 1.0
             held = held.view(-1, columns).repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)
             inner = torch.where(held[: self.height, : self.width, None] > 0, inner, 0.0)
-        return inner.permute(2, 0, 1)
+        return inner
 
 
 class NativeDecoder:

@@ -200,6 +200,8 @@ class Drawer:
         enlarged = self._detail.enlarge(decoded, head, *rays, look.warp, look.mix[0])
         if self._canvas.size == (SCALE * grid.height, SCALE * grid.width):
             return paint(enlarged, self._canvas)
+        if self._canvas.size == (SCALE // 2 * grid.height, SCALE // 2 * grid.width):
+            return finish(enlarged.halved(), self._canvas)
         return finish(enlarged.planes(), self._canvas)
 
     def _draw_in_torch(self, look: Look) -> ByteArray:
