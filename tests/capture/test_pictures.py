@@ -104,6 +104,21 @@ def test_holes_fill_smoothly() -> None:
     assert (fill_holes(image, np.zeros_like(known)) == 128).all()
 
 
+def test_hair_that_the_masks_miss_is_not_part_of_the_scene() -> None:
+    size = 128
+    rows, columns = np.mgrid[:size, :size]
+    scene = np.repeat((120 + 0.5 * columns)[..., None], 3, axis=2).astype(np.uint8)
+    scene[:, 100:110] = 20
+    person = (rows - 64) ** 2 + (columns - 64) ** 2 < 30**2
+    curl = (np.abs(rows - 64) < 3) & (np.abs(columns - 33) < 3)
+    frame = np.where((person | curl)[..., None], np.uint8(30), scene)
+    plate, seen = background_plate([(frame, np.where(person, MASK_HEAD, MASK_BACKGROUND))] * 5)
+    assert seen[64, 30] and not seen[64, 64]
+    # The curl is gone; the dark post, just as dark but away from the person, is not.
+    assert np.abs(plate.astype(int) - scene)[curl].max() < 25
+    assert (plate[:, 102:108] == 20).all()
+
+
 @pytest.mark.skipif(not is_present("selfie-segmentation"), reason="the segmentation net was not fetched")
 def test_an_empty_picture_holds_no_person() -> None:
     probability = PersonFinder()(np.full((100, 80, 3), 128, np.uint8))

@@ -1,7 +1,9 @@
 """Frames and masks -> the empty scene behind the person (background plate).
 
 Per pixel: the median over the frames in which it lies well outside the person; where the person always
-stands, colours flow in smoothly from around (nobody will see most of it).
+stands, colours flow in smoothly from around (nobody will see most of it). Curls that the masks miss would
+stand in the scene for ever, beside a head that moves: close to the person, what has the colour of the person
+rather than of the scene farther out is taken for the person, and colours flow in there, too.
 """
 
 from __future__ import annotations
@@ -15,6 +17,12 @@ from emogene.types import ByteArray, FloatArray
 
 MARGIN_SHARE = 0.015
 """Pixels nearer to the person than this share of the picture carry the person's colour: left out."""
+RIM_SHARE = 0.045
+"""Width over picture size of the rim around the person in which the masks may have missed hair."""
+FEATHER_SHARE = 0.012
+"""Width of the seam between seen and filled, where a camera's sharpening draws a line."""
+UNLIKE_SCENE = 10.0
+"""Grey levels from the scene farther out below which a pixel of the rim is not questioned."""
 MIN_VIEWS_SHARE = 0.08
 """A pixel seen free in fewer frames than this is not trusted."""
 
@@ -28,15 +36,55 @@ def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> tuple[Byte
     import cv2
 
     frames, free = [], []
+    person: FloatArray | float = 0.0
+    times: FloatArray | float = 0.0
     for frame, labels in pairs:
+        there = (labels > 0).astype(np.float32)
+        person, times = person + frame * there[..., None], times + there
         side = 2 * max(1, round(MARGIN_SHARE * frame.shape[1])) + 1
         grown = cv2.dilate((labels > 0).astype(np.uint8), np.ones((side, side), np.uint8))
         frames.append(frame)
         free.append(grown == 0)
     stack, seen = np.stack(frames), np.stack(free)
     enough = seen.sum(0) >= max(1, MIN_VIEWS_SHARE * len(seen))
-    plate = _masked_median(stack, seen)
-    return fill_holes(plate, enough), enough
+    plate = fill_holes(_masked_median(stack, seen), enough)
+    often = np.asarray(times) >= MIN_VIEWS_SHARE * len(seen)
+    mean = np.asarray(person / np.maximum(times, 1)[..., None], np.uint8)
+    return clean_rim(plate, enough, fill_holes(mean, often)), enough
+
+
+def clean_rim(plate: ByteArray, seen: NDArray[np.bool_], person: ByteArray) -> ByteArray:
+    """The plate without what the masks missed of the person, and without a seam where the person stands.
+
+    Args:
+        plate: [H, W, 3], filled.
+        seen: [H, W] where it was seen empty.
+        person: [H, W, 3] colours of the person, wherever they were, and of the nearest elsewhere.
+    """
+    import cv2
+
+    if seen.all() or not seen.any():
+        return plate
+    width = plate.shape[1]
+    far = cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, 5)
+    outside = far > RIM_SHARE * width
+    if not outside.any():
+        return plate
+    scene = fill_holes(plate, outside).astype(np.float32)
+    colours = plate.astype(np.float32)
+    to_scene = np.linalg.norm(colours - scene, axis=-1)
+    missed = (to_scene > np.linalg.norm(colours - person, axis=-1)) & (to_scene > UNLIKE_SCENE)
+    missed &= seen & ~outside
+    grown = cv2.dilate(missed.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    known = seen & ~(grown & ~outside)
+    filled = fill_holes(plate, known)
+    feather = max(1.0, FEATHER_SHARE * width)
+    clear = cv2.distanceTransform(known.astype(np.uint8), cv2.DIST_L2, 5)
+    share = np.clip(clear / feather, 0, 1)[..., None]
+    soft = cv2.GaussianBlur(fill_holes(plate, clear > feather), (0, 0), 0.5 * feather)
+    return np.asarray(
+        np.where(clear[..., None] > 0, share * filled + (1 - share) * soft, soft) + 0.5, np.uint8
+    )
 
 
 def _masked_median(stack: ByteArray, seen: NDArray[np.bool_]) -> ByteArray:
