@@ -63,3 +63,9 @@ def test_thumbnail_is_small_and_grey() -> None:
     small = thumbnail(frame)
     assert small.shape == (64, 64)
     assert small[0, 0] == 0 and abs(small[0, -1] - 60) < 1
+
+
+def test_a_cut_away_from_a_shaking_camera_is_found() -> None:
+    shaking = [20.0, 22.0, 18.0, 21.0, 23.0, 22.0]
+    assert find_cuts([0.0, *shaking, 50.0, 1.0, 0.5, 1.0]) == [7]
+    assert find_cuts([0.0, *shaking, 29.0, *shaking, 31.0, *shaking]) == []

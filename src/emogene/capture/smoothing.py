@@ -14,6 +14,9 @@ THUMB_PX = 64
 CUT_LEVEL, CUT_RATIO = 3.0, 2.5
 """A cut changes the small picture by more than this many grey levels on average, and by more than this
 many times the largest of the three changes before and after it: fast movement lasts, a cut does not."""
+HARD_LEVEL, HARD_RATIO = 30.0, 1.5
+"""Another picture altogether need not stand out as much: a cut of 50 away from a camera that shook by 22 was
+missed."""
 
 
 def thumbnail(frame: ByteArray) -> FloatArray:
@@ -42,7 +45,8 @@ def find_cuts(change: Sequence[float], reach: int = 3) -> list[int]:
     cuts = []
     for index in range(1, len(change)):
         around = [*change[max(1, index - reach) : index], *change[index + 1 : index + 1 + reach]]
-        if around and change[index] > CUT_LEVEL and change[index] > CUT_RATIO * max(around):
+        ratio = HARD_RATIO if change[index] > HARD_LEVEL else CUT_RATIO
+        if around and change[index] > CUT_LEVEL and change[index] > ratio * max(around):
             cuts.append(index)
     return cuts
 
