@@ -21,6 +21,8 @@ RIM_SHARE = 0.045
 """Width over picture size of the rim around the person in which the masks may have missed hair."""
 FEATHER_SHARE = 0.012
 """Width of the seam between seen and filled, where a camera's sharpening draws a line."""
+LIKE_PERSON = 0.5
+"""How near the person's colour must be, relative to the scene's: a red stripe beside a neck is not skin."""
 UNLIKE_SCENE = 10.0
 """Grey levels from the scene farther out below which a pixel of the rim is not questioned."""
 MIN_VIEWS_SHARE = 0.08
@@ -73,7 +75,8 @@ def clean_rim(plate: ByteArray, seen: NDArray[np.bool_], person: ByteArray) -> B
     scene = fill_holes(plate, outside).astype(np.float32)
     colours = plate.astype(np.float32)
     to_scene = np.linalg.norm(colours - scene, axis=-1)
-    missed = (to_scene > np.linalg.norm(colours - person, axis=-1)) & (to_scene > UNLIKE_SCENE)
+    to_person = np.linalg.norm(colours - person, axis=-1)
+    missed = (to_person < LIKE_PERSON * to_scene) & (to_scene > UNLIKE_SCENE)
     missed &= seen & ~outside
     grown = cv2.dilate(missed.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     known = seen & ~(grown & ~outside)
