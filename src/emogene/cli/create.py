@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -111,6 +112,11 @@ def _work_folder(name: str) -> Path:
 class _Progress:
     """One bar per step with the time that is left, on a terminal; a line per finished step otherwise."""
 
+    def __init__(self) -> None:
+        self._plain = not sys.stderr.isatty()
+        self._begun: dict[str, float] = {}
+        self._finished: set[str] = set()
+
     def __enter__(self) -> Callable[[str, int, int], None]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -121,7 +127,7 @@ class _Progress:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            disable=self._plain,
         )
         self._tasks: dict[str, object] = {}
         self._bars.start()
@@ -131,6 +137,17 @@ class _Progress:
         self._bars.stop()
 
     def _advance(self, step: str, done: int, total: int) -> None:
+        if self._plain:
+            self._line(step, done, total)
+            return
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task(step, total=total)
         self._bars.update(self._tasks[step], completed=done, total=max(total, done))  # type: ignore[arg-type]
+
+    def _line(self, step: str, done: int, total: int) -> None:
+        """Say once that a step is done and how long it took: logs are read, too."""
+        started = self._begun.setdefault(step, time.monotonic())
+        if done >= total and step not in self._finished:
+            self._finished.add(step)
+            sys.stderr.write(f"{step}: {time.monotonic() - started:.0f} s\n")
+            sys.stderr.flush()

@@ -103,6 +103,10 @@ def write_clip(
 
 def open_clip(folder: Path) -> Clip:
     """Open a clip folder, checking its format."""
+    if not (folder / "clip.json").exists():
+        raise FormatError(
+            f"{folder} is not a clip folder; `emogene create --keep-work --work DIR` leaves one in DIR/clip"
+        )
     header = read_json(folder / "clip.json")
     check_format_version(header, CLIP_FORMAT, folder / "clip.json")
     arrays = load_arrays(folder / "arrays.safetensors")
