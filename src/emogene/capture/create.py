@@ -45,7 +45,7 @@ from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray
 
 logger = logging.getLogger(__name__)
 
-CAPTURE_VERSION = 3
+CAPTURE_VERSION = 4
 """Raise when a step's result changes, so that old work folders are not reused."""
 PLATE_FRAMES = 120
 JPEG_QUALITY = 95
@@ -143,9 +143,8 @@ def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size
             break
         frame = crop.cut(picture, size_px)
         write_rgb(steps.folder / "frames" / f"{index:06d}.jpg", frame, JPEG_QUALITY)
-        small = thumbnail(frame)
-        change.add(small)
-        signatures.append(signature(small))
+        change.add(thumbnail(frame))
+        signatures.append(signature(frame))
     n_frames = len(change.values)
     write_wav(steps.folder / "frames.wav", sound_of(audio, n_frames))
     cuts = find_cuts(change.values)

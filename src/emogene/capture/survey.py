@@ -103,7 +103,7 @@ def survey_video(video: Path, counted: Counted | None = None) -> Survey:
         for index, picture in enumerate(items):
             small = thumbnail(picture)
             change.add(small)
-            signatures.append(signature(small))
+            signatures.append(signature(picture))
             if index % LOOK_EVERY:
                 continue
             _look(found, finder, picture)
