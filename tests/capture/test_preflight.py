@@ -55,7 +55,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"fps": 59.94}, "good", "brought to 25"),
     ({"rotation_deg": 90}, "good", "turned upright"),
     ({"cuts": [100, 300]}, "warning", "2 cuts (at 4.0, 12.0 s)"),
-    ({"left_out": list(range(100, 200))}, "warning", "4.0 s show another place or person"),
+    ({"left_out": list(range(100, 200))}, "warning", "4.0 s show another place, person or look"),
     ({"cuts": [100]}, "warning", "1 cut (at 4.0 s)"),
     ({"roll_deg": [-91.0] * 200}, "error", "on its side (by 91 degrees)"),
     ({"roll_deg": [25.0] * 200}, "warning", "leans by 25 degrees"),

@@ -45,7 +45,7 @@ from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray
 
 logger = logging.getLogger(__name__)
 
-CAPTURE_VERSION = 4
+CAPTURE_VERSION = 5
 """Raise when a step's result changes, so that old work folders are not reused."""
 PLATE_FRAMES = 120
 JPEG_QUALITY = 95
@@ -220,8 +220,8 @@ class _Job:
     def sync(self) -> dict[str, Any]:
         """Shift the sound onto the lips where the sync expert is sure that it is off."""
         audio = read_audio(self.out / "frames.wav")
-        face = canonical_face(self.load_track())
-        offset = measure_offset(audio, face.landmarks_cano)
+        track = self.load_track()
+        offset = measure_offset(audio, canonical_face(track).landmarks_cano, track.valid)
         frames = offset.frames if offset is not None and offset.is_known else 0
         write_wav(self.out / "audio.wav", delayed(audio, frames))
         return {} if offset is None else {"audio_offset_frames": offset.frames, "sync": offset.confidence}

@@ -133,6 +133,7 @@ def _length(survey: Survey, audio: Audio | None) -> list[Finding]:
     seconds = survey.n_frames / FPS
     if audio is not None:
         seconds = min(seconds, audio.duration_s)
+    seconds -= len(survey.left_out) / FPS
     if seconds < MIN_SECONDS:
         sentence = f"{seconds:.1f} s of picture and sound are too short; film at least {MIN_SECONDS:.0f} s,"
         return [Finding("error", "length", sentence + " better two minutes")]
@@ -270,8 +271,10 @@ def _movement(survey: Survey) -> list[Finding]:
         sentence = f"{count} (at {times} s); motion is not smoothed across them"
         findings.append(Finding("warning", "cuts", sentence))
     if survey.left_out:
-        sentence = f"{len(survey.left_out) / FPS:.1f} s show another place or person and are left out"
-        findings.append(Finding("warning", "scene", sentence))
+        sentence = (
+            f"{len(survey.left_out) / FPS:.1f} s show another place, person or look (coat, hair, light)"
+        )
+        findings.append(Finding("warning", "scene", sentence + " and are left out"))
     change = survey.border_change
     # A cut changes the corners too: judge by the usual change, not the largest.
     usual = float(np.median(change)) if change else 0.0

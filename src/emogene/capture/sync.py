@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emogene.errors import UserError
 from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, FloatArray
@@ -42,8 +43,16 @@ class Offset:
         return self.confidence >= (MIN_CONFIDENCE if abs(self.frames) <= FAR_FRAMES else FAR_CONFIDENCE)
 
 
-def measure_offset(audio: Audio, landmarks_cano: FloatArray) -> Offset | None:
-    """Offset of a mouth [T, 68, 3] against its sound; None without an expert or with too little speech."""
+def measure_offset(
+    audio: Audio, landmarks_cano: FloatArray, valid: NDArray[np.bool_] | None = None
+) -> Offset | None:
+    """Offset of a mouth [T, 68, 3] against its sound; None without an expert or with too little speech.
+
+    Args:
+        audio: the sound.
+        landmarks_cano: the mouth.
+        valid: [T] frames in which it was seen; None: all.
+    """
     if len(landmarks_cano) < MIN_SECONDS * FPS:
         return None
     try:
@@ -56,6 +65,8 @@ def measure_offset(audio: Audio, landmarks_cano: FloatArray) -> Offset | None:
         return None
     loud = _loudness(audio, len(landmarks_cano))
     active = (loud > 0.1 * np.quantile(loud, 0.95)).astype(np.float32)
+    if valid is not None:
+        active = active * valid
     confidence, frames = expert.score(features, landmarks_cano, active)
     logger.info("mouth late by %d frames, confidence %.2f", frames, confidence)
     return Offset(int(frames), round(float(confidence), 3))
