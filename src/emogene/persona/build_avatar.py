@@ -30,9 +30,9 @@ SPEECH_ONLY = 0.9
 """Frames whose neutral weight is above this show speech without emotion: the manifold of the projection."""
 BANK_SIZE = 600
 BENT = {"angry": 0.5, "contempt": 0.0, "disgust": 0.0, "sad": 0.0, "surprise": 0.0}
-"""Share of these emotions that the portrait's networks are told. They know them all, but show less of brows and
-corners of the mouth than the warp does: the expression judge gives the emotion asked of lena .42 instead of .34
-(mean of eight, one sentence) and names 4 instead of 2. Joy keeps its teeth, and fear its mouth."""
+"""Share of these emotions that the portrait's networks are told. They know them all, but show less of brows
+and corners of the mouth than the warp does: the expression judge gives the emotion asked of lena .42 instead
+of .34 (mean of eight, one sentence) and names 4 instead of 2. Joy keeps its teeth, and fear its mouth."""
 LIMITS = "teeth and tongue are one picture each; hair frays in poses beyond those of its pictures"
 
 
