@@ -2,8 +2,8 @@
 
 Signatures are tiny pictures of the frames; the median ones of two shots are compared along the border, where
 in a portrait there is background, along the lower edge, where clothes and long hair are, and in the middle,
-where the light on the face shows. Shots that agree with the most frames stay. A woman filmed on three days for
-one corpus became a film whose skin turned from pink to orange and whose coat melted into a sweater.
+where the light on the face shows. Shots that agree with the most frames stay. A woman filmed on three days
+for one corpus became a film whose skin turned from pink to orange and whose coat melted into a sweater.
 """
 
 from __future__ import annotations

@@ -67,6 +67,8 @@ def measure_offset(
     active = (loud > 0.1 * np.quantile(loud, 0.95)).astype(np.float32)
     if valid is not None:
         active = active * valid
+        if not active.any():
+            return None
     confidence, frames = expert.score(features, landmarks_cano, active)
     logger.info("mouth late by %d frames, confidence %.2f", frames, confidence)
     return Offset(int(frames), round(float(confidence), 3))
