@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import signal
 
-from emogene.data.augment import SILENCES, change_speed, change_voice, no_speech
+from emogene.data.augment import SILENCES, change_speed, change_throat, change_voice, no_speech
 from emogene.data.corpus import corpus_takes, open_corpus, split_corpus
 from emogene.data.prepare import in_sync
 from emogene.data.rest import neutral_face
@@ -141,6 +142,18 @@ def test_voices_change_and_repeat() -> None:
     assert np.array_equal(changed[0], changed[1]) and not np.array_equal(changed[0], changed[2])
     assert all(np.abs(c).max() <= 1 and len(c) == len(sound) for c in changed)
     assert len(change_speed(sound, 1.25)) == 12_800
+
+
+def test_a_shorter_throat_moves_resonances_and_keeps_pitch() -> None:
+    buzz = (np.arange(32_000) % 160 == 0).astype(np.float32)  # 100 Hz
+    sound = signal.lfilter([1], [1, -2 * 0.97 * np.cos(2 * np.pi * 1000 / 16_000), 0.97**2], buzz)
+    sound = np.float32(0.1) * sound.astype(np.float32)
+    assert np.abs(change_throat(sound, 1.0) - sound).max() < 1e-5
+    moved = change_throat(sound, 1.2)
+    assert moved.shape == sound.shape and moved.dtype == np.float32
+    power = np.abs(np.fft.rfft(moved[8_000:24_000])) ** 2  # bins of 1 Hz
+    assert power[::100].sum() > 0.99 * power.sum()
+    assert 1100 <= 100 * power[::100].argmax() <= 1300
 
 
 def test_other_voices_shift_the_features(takes, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from emogene.io.audio import write_wav
 from emogene.training.feature_probe import Classifier
 from emogene.training.feature_sound import fill_pauses, make_window, pauses, recordings, spoil
 from emogene.training.features import average_students, recipe, train_features, with_limits
+from emogene.training.prompts import PROMPTS, prompt_folders
 from emogene.types import Audio
 
 
@@ -59,9 +61,43 @@ def test_students_are_averaged(tmp_path: Path) -> None:
         average_students([], tmp_path / "none")
 
 
+def test_a_mean_can_resemble_the_student_before_it(tmp_path: Path, speech: Path) -> None:
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = StudentNet(tiny())
+        net.head.weight.data *= 3
+        save_student(net, tmp_path / str(seed))
+    both = [tmp_path / "0", tmp_path / "1"]
+    average_students(both, tmp_path / "mean")
+    average_students(both, tmp_path / "like", like=both[0], data=[speech])
+    sound = Audio(buzz(2.0, 210))
+    first, mean, like = (load_student(tmp_path / name)(sound) for name in ("0", "mean", "like"))
+    assert np.square(like - first).mean() < 0.5 * np.square(mean - first).mean()
+
+
+def test_a_student_goes_on_and_keeps_its_scale(
+    tmp_path: Path, speech: Path, teacher: WhisperFeatures
+) -> None:
+    torch.manual_seed(0)
+    save_student(StudentNet(tiny()), tmp_path / "start")
+    plan = replace(with_limits(recipe("tiny"), steps=2), disguise=0.2)
+    train_features([speech], tmp_path / "run", plan, teacher=teacher, start=tmp_path / "start")
+    before, after = (load_student(tmp_path / name).net for name in ("start", "run/export"))
+    assert torch.equal(before.mean, after.mean) and torch.equal(before.std, after.std)
+    assert 0 < (before.head.weight - after.head.weight).abs().max() < 0.1
+
+
+def test_prompts_are_found_where_packages_put_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="apt install asterisk-core-sounds-it-g722"):
+        prompt_folders(tmp_path)
+    for speaker in PROMPTS:
+        (tmp_path / "usr/share" / speaker.folder).mkdir(parents=True)
+    assert len(set(prompt_folders(tmp_path))) == len(PROMPTS) == 6
+
+
 def test_every_recipe_is_valid() -> None:
-    assert recipe("standard").student.dim == 512
-    with pytest.raises(UserError, match="tiny or standard"):
+    assert recipe("standard").student == recipe("languages").student
+    with pytest.raises(UserError, match="tiny, standard or languages"):
         recipe("huge")
     assert with_limits(recipe("tiny"), minutes=3).loop.max_minutes == 3
 

@@ -226,6 +226,9 @@ def features(
     *,
     out: Path = Path("runs/features"),
     recipe: str = "standard",
+    prompts: Path | None = None,
+    start: Path | None = None,
+    disguise: float = 0.0,
     steps: int = 0,
     minutes: float = 0.0,
 ) -> None:
@@ -234,29 +237,48 @@ def features(
     Args:
         data: Folders with recordings of speech, no labels needed; each is heard equally often.
         out: Run folder; an existing run goes on.
-        recipe: tiny or standard.
+        recipe: tiny, standard or languages.
+        prompts: Where recorded prompts in other languages are installed (/): each speaker is one folder more.
+        start: Folder of a student to go on from, instead of from Whisper tiny.
+        disguise: How far pitch and throat of the voices that the student hears are from the teacher's (0.13).
         steps: Optimizer steps; 0: the recipe's.
         minutes: Stop after so long; 0: no limit.
     """
+    from dataclasses import replace
+
     from emogene.training.features import recipe as recipe_of
     from emogene.training.features import train_features, with_limits
+    from emogene.training.prompts import prompt_folders
 
     logging.getLogger("emogene.training").setLevel(logging.INFO)
-    scores = train_features(data, out, with_limits(recipe_of(recipe), steps, minutes))
+    folders = [*data, *(prompt_folders(prompts) if prompts else [])]
+    plan = replace(with_limits(recipe_of(recipe), steps, minutes), disguise=disguise)
+    scores = train_features(folders, out, plan, start=start)
     sys.stdout.write("  ".join(f"{name} {value:.4g}" for name, value in scores.items()) + "\n")
     sys.stdout.write(f"wrote {out / 'export'}\n")
 
 
-def average_features(students: list[Path], *, out: Path = Path("runs/features/average")) -> None:
+def average_features(
+    students: list[Path],
+    *,
+    out: Path = Path("runs/features/average"),
+    like: Path | None = None,
+    data: list[Path] | None = None,
+) -> None:
     """Average built-in speech features of several runs into one; it is written to OUT.
 
     Args:
         students: Folders that `emogene train features` wrote (RUN/export), or the shipped one.
         out: Folder of the result.
+        like: Folder of a student to resemble: models that learned through that one go on as they are.
+        data: Folders with recordings of speech on which they are compared; needed by --like.
     """
+    from emogene.errors import UserError
     from emogene.training.features import average_students
 
-    average_students(students, out)
+    if like is not None and not data:
+        raise UserError("--like compares students on speech: add --data FOLDER with recordings")
+    average_students(students, out, like=like, data=data or ())
     sys.stdout.write(f"wrote {out}\n")
 
 

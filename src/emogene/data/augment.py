@@ -16,6 +16,9 @@ from emogene.types import SAMPLE_RATE_HZ, FloatArray
 SILENCES = ("zeros", "white", "brown", "hum", "clicks", "chord", "melody", "breath")
 SILENCE_SHARES = (0.1, 0.1, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1)
 """How often each is met in training: a hum is the one most like a vowel."""
+THROAT_WINDOW = 512
+ENVELOPE_BINS = 40
+"""Cepstral bins (samples of delay) that are the throat's; above 400 Hz of pitch its harmonics would be."""
 
 
 def change_voice(samples: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -68,6 +71,28 @@ def change_speed(samples: FloatArray, factor: float) -> FloatArray:
     n = max(1, round(len(samples) / factor))
     place = np.linspace(0, len(samples) - 1, n)
     return np.interp(place, np.arange(len(samples)), samples).astype(np.float32)
+
+
+def change_throat(samples: FloatArray, factor: float) -> FloatArray:
+    """A vocal tract ``factor`` times shorter: resonances move up, pitch and time stay.
+
+    Each short spectrum is divided by its smooth envelope (the low end of its cepstrum) and multiplied by
+    that envelope stretched along frequency.
+    """
+    _, _, spectra = signal.stft(samples, nperseg=THROAT_WINDOW, noverlap=3 * THROAT_WINDOW // 4)
+    cepstra = np.fft.irfft(np.log(np.abs(spectra) + 1e-5), axis=0)
+    cepstra[ENVELOPE_BINS : 1 - ENVELOPE_BINS] = 0
+    envelope = np.fft.rfft(cepstra, axis=0).real
+    place = np.minimum(np.arange(len(envelope)) / factor, len(envelope) - 1)
+    low = np.minimum(place.astype(int), len(envelope) - 2)
+    share = (place - low)[:, None]
+    moved = (1 - share) * envelope[low] + share * envelope[low + 1]
+    _, sound = signal.istft(
+        spectra * np.exp(np.clip(moved - envelope, -4, 4)),
+        nperseg=THROAT_WINDOW,
+        noverlap=3 * THROAT_WINDOW // 4,
+    )
+    return np.asarray(np.pad(sound, (0, max(0, len(samples) - len(sound))))[: len(samples)], np.float32)
 
 
 def no_speech(kind: str, n: int, rng: np.random.Generator, level_db: float | None = None) -> FloatArray:

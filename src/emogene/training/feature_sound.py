@@ -30,7 +30,7 @@ from emogene.types import SAMPLE_RATE_HZ, FloatArray
 
 log = logging.getLogger(__name__)
 
-MEDIA_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".mp4", ".mkv", ".webm")
+MEDIA_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".mp4", ".mkv", ".webm", ".g722")
 HELD_OUT_EVERY = 16
 """One recording in so many is kept for validation, chosen by its name."""
 LOUDNESS_DB = (-27.0, -19.0)
@@ -73,6 +73,8 @@ class SoundConfig:
     per_shard: int = 40
     synthetic: int = 1200
     """Utterances by synthetic voices."""
+    speed_spread: float = 0.1
+    """Deviation of the logarithm of an utterance's speed, and so of its pitch and throat."""
     seed: int = 0
 
 
@@ -139,7 +141,10 @@ def _robot(voice: str, words_per_minute: int, pitch: int, text: str) -> FloatArr
 
 
 def make_window(
-    sources: Sequence[Sequence[FloatArray]], n_samples: int, rng: np.random.Generator
+    sources: Sequence[Sequence[FloatArray]],
+    n_samples: int,
+    rng: np.random.Generator,
+    speed_spread: float = 0.1,
 ) -> FloatArray:
     """Speech with pauses: voices at random, each at its own speed (and so pitch) and level.
 
@@ -152,7 +157,7 @@ def make_window(
         sound = source[int(rng.integers(len(source)))]
         longest = int(rng.uniform(2, 10) * SAMPLE_RATE_HZ)
         start = int(rng.integers(0, max(1, len(sound) - longest + 1)))
-        sound = change_speed(sound[start : start + longest], float(np.exp(rng.normal(0, 0.1))))
+        sound = change_speed(sound[start : start + longest], float(np.exp(rng.normal(0, speed_spread))))
         level = 10 ** (rng.uniform(*LOUDNESS_DB) / 20) / (np.sqrt(np.mean(sound**2)) + 1e-6)
         sound = np.clip(sound * level, -1, 1)
         ramp = np.linspace(0, 1, FADE, dtype=np.float32)
@@ -230,7 +235,10 @@ class Shards:
             raise UserError(f"{path} is not there and no teacher is loaded")
         n_samples = int(self.config.window_s * SAMPLE_RATE_HZ)
         windows: NDArray[np.float32] = np.stack(
-            [make_window(sounds, n_samples, rng) for _ in range(self.config.per_shard)]
+            [
+                make_window(sounds, n_samples, rng, self.config.speed_spread)
+                for _ in range(self.config.per_shard)
+            ]
         )
         pcm = np.round(windows * 32767).astype(np.int16)
         heard = pcm.astype(np.float32) / np.float32(32767)

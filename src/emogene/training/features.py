@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from emogene.data.augment import change_speed, change_throat
 from emogene.errors import UserError
 from emogene.features import student
 from emogene.features.extractor import HOP
@@ -34,6 +35,7 @@ from emogene.training.feature_sound import (
     Shards,
     SoundConfig,
     Windows,
+    make_window,
     read_utterances,
     recordings,
     spoil,
@@ -49,6 +51,10 @@ TEACHER_EDGE = 50
 """Rows at each end of a teacher's window that are not learnt from."""
 CALIBRATION = 8
 """Windows on which the effect of positions is measured."""
+RESEMBLING, RESEMBLING_S = 60, 14.0
+"""Windows, and their length, on which a mean learns to speak like the student before it."""
+DISGUISED = 0.7
+"""Share of the crops that are heard in another voice, where the recipe asks for it."""
 WARM_UP_ROWS = 25
 """Rows at the start of a training crop that do not count: the student has heard nothing yet."""
 
@@ -68,10 +74,13 @@ class FeatureTraining:
     """Batches for the first fit of the head."""
     cosine: float = 0.5
     """Weight of 1 - cosine beside the square error."""
+    disguise: float = 0.0
+    """Deviation of the logarithm of pitch and throat length of another voice in which the student, not the
+    teacher, hears most crops: what is said stays, whoever says it."""
 
 
 def recipe(name: str) -> FeatureTraining:
-    """tiny (tests) or standard (what ships)."""
+    """tiny (tests), standard (from Whisper tiny), or languages (going on from another student)."""
     if name == "tiny":
         return FeatureTraining(
             student=student.tiny(),
@@ -90,7 +99,15 @@ def recipe(name: str) -> FeatureTraining:
                 steps=2400, learning_rate=5e-4, log_every=50, validate_every=300, checkpoint_every=100
             ),
         )
-    raise UserError(f"no recipe is called {name!r}; choose tiny or standard")
+    if name == "languages":
+        return FeatureTraining(
+            student=student.standard(),
+            sound=SoundConfig(synthetic=900, speed_spread=0.15, seed=1),
+            loop=LoopConfig(
+                steps=300, learning_rate=3e-4, log_every=50, validate_every=300, checkpoint_every=100
+            ),
+        )
+    raise UserError(f"no recipe is called {name!r}; choose tiny, standard or languages")
 
 
 def train_features(
@@ -100,6 +117,7 @@ def train_features(
     *,
     teacher: WhisperFeatures | None = None,
     origin: WhisperEncoder | None = None,
+    start: Path | None = None,
 ) -> dict[str, float]:
     """Distil a student from recordings; resumes a run that was interrupted.
 
@@ -109,6 +127,7 @@ def train_features(
         plan: a recipe or its name.
         teacher: Whisper base unless given (tests).
         origin: the encoder whose first blocks the student starts from; Whisper tiny unless given.
+        start: a student to go on from instead, whose scale stays.
 
     Returns:
         Losses and validation scores.
@@ -118,9 +137,12 @@ def train_features(
     windows, held_out = _windows(plan, list(data), run_dir, teacher)
     torch.manual_seed(plan.loop.seed)
     net = StudentNet(plan.student)
-    _set_scale(net, windows)
-    if not (run_dir / "checkpoints").exists():
-        _start(net, plan, windows, origin)
+    if start is not None:
+        net.load_state_dict(load_student(start).net.state_dict())
+    else:
+        _set_scale(net, windows)
+        if not (run_dir / "checkpoints").exists():
+            _start(net, plan, windows, origin)
 
     def step(index: int, rng: np.random.Generator) -> Mapping[str, Tensor | float]:
         return losses(net, *_batch(windows, plan, rng), plan.cosine)
@@ -136,18 +158,42 @@ def train_features(
     return scores
 
 
-def average_students(folders: Sequence[Path], out: Path) -> None:
+def average_students(
+    folders: Sequence[Path], out: Path, *, like: Path | None = None, data: Sequence[Path] = ()
+) -> None:
     """Write the mean of the weights of students that began at the same start (Wortsman et al. 2022).
 
     A short run stays near what Whisper's own blocks know of phones in any voice, a long one knows noise and
     rooms; their mean keeps both.
+
+    Args:
+        folders: students.
+        out: where the mean is written.
+        like: a student whose rows those of the mean shall resemble, so that models that learned through it go
+            on as they are: the head is fitted anew.
+        data: folders of speech on which it is fitted.
     """
     nets = [load_student(folder).net for folder in folders]
     if len({net.config for net in nets}) != 1:
         raise UserError("only students of one size can be averaged; give at least one folder, all alike")
     states = [net.state_dict() for net in nets]
     nets[0].load_state_dict({name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]})
+    if like is not None:
+        _resemble(nets[0], load_student(like).net, data)
     save_student(nets[0], out)
+
+
+def _resemble(net: StudentNet, like: StudentNet, data: Sequence[Path]) -> None:
+    """Fit the head of ``net`` so that it says what ``like`` says of the same sound, half of it spoilt."""
+    rng = np.random.default_rng(0)
+    sources = [read_utterances(recordings([folder], held_out=False)) for folder in data]
+
+    def batch() -> tuple[Tensor, Tensor]:
+        clean = make_window(sources, round(RESEMBLING_S * SAMPLE_RATE_HZ), rng)
+        sound = torch.from_numpy(spoil(clean, rng) if rng.random() < 0.5 else clean)[None]
+        return sound, like.raw(like(sound))
+
+    fit_head(net, batch, RESEMBLING, ridge=1e-3)
 
 
 def losses(net: StudentNet, sound: Tensor, target: Tensor, cosine: float) -> dict[str, Tensor]:
@@ -224,13 +270,28 @@ def _batch(windows: Windows, plan: FeatureTraining, rng: np.random.Generator) ->
     n = int(plan.crop_s * SAMPLE_RATE_HZ / HOP)
     sounds, targets = [], []
     for index in rng.integers(len(windows), size=plan.batch):
-        start = int(rng.integers(0, windows.rows.shape[1] - n + 1))
-        clean = windows.samples(index)[start * HOP : (start + n) * HOP]
-        target = _target(windows, index, start, start + n)
+        hidden = plan.disguise > 0 and rng.random() < DISGUISED
+        speed, throat = np.exp(rng.normal(0, plan.disguise, 2)) if hidden else (1.0, 1.0)
+        speed = min(speed, windows.rows.shape[1] / n)
+        rows = int(np.ceil(n * speed))
+        start = int(rng.integers(0, windows.rows.shape[1] - rows + 1))
+        clean = windows.samples(index)[start * HOP : (start + rows) * HOP]
+        target = _target(windows, index, start, start + rows)
+        if hidden:
+            clean = change_throat(change_speed(clean, speed)[: n * HOP], throat)
+            target = _faster(target, speed, n)
         target[:WARM_UP_ROWS] = torch.nan
         sounds.append(torch.from_numpy(spoil(clean, rng)))
         targets.append(target)
     return torch.stack(sounds), torch.stack(targets)
+
+
+def _faster(rows: Tensor, speed: float, n: int) -> Tensor:
+    """The first ``n`` rows of what was said ``speed`` times faster, NaN where a neighbour is."""
+    place = (torch.arange(n) * speed).clamp_max(len(rows) - 1)
+    low = place.long().clamp_max(len(rows) - 2)
+    share = (place - low)[:, None]
+    return (1 - share) * rows[low] + share * rows[low + 1]
 
 
 def _target(windows: Windows, index: int, start: int, end: int) -> Tensor:
