@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from emogene.capture.canonical import N_TEMPLATE
-from emogene.capture.pose import PoseConfig, fit_pose, mesh_in_head
+from emogene.capture.pose import PoseConfig, fit_pose, mesh_in_head, unless_moved
 from tests.capture.synthetic_head import synthetic_head
 
 CONFIG = PoseConfig(focal_guess=2.0, sigma_frames=0.0, n_iterations=8)
@@ -59,3 +59,12 @@ def test_a_frame_without_a_face_takes_its_neighbours_pose() -> None:
     fit = fit_pose(track, head.weak_face(), [], CONFIG)
     assert np.isfinite(fit.pose).all()
     assert angle_deg(fit.pose[9:11, :3, :3], head.pose[9:11, :3, :3]).max() < 4
+
+
+def test_jumps_of_the_head_are_not_smoothed_away() -> None:
+    fitted = np.tile(np.eye(4), (3, 1, 1))
+    fitted[:, 0, 3] = 1.0
+    smoothed = np.tile(np.eye(4, dtype=np.float32), (3, 1, 1))
+    mixed = unless_moved(fitted, smoothed, np.array([0.5, 1.5, 3.0]))
+    np.testing.assert_allclose(mixed[:, 0, 3], [0.0, 0.5, 1.0])
+    np.testing.assert_allclose(mixed[:, :3, :3], np.tile(np.eye(3), (3, 1, 1)), atol=1e-6)

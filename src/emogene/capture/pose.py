@@ -28,6 +28,11 @@ logger = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
 
+NOISE_SHARE = 1.0 / 512
+"""Movement of points over picture size that the tracker's noise alone makes: smoothing moves a news anchor's
+head by .8 px of 512 at most, a lively man's by 5."""
+
+
 @dataclass(frozen=True)
 class PoseConfig:
     """How the bundle adjustment behaves; defaults fit 512 px pictures of a head."""
@@ -83,16 +88,31 @@ def fit_pose(track: Track, face: CanonicalFace, cuts: list[int], config: PoseCon
     problem.to_canonical()
     pose = np.tile(np.eye(4), (len(seen), 1, 1))
     pose[:, :3, :3], pose[:, :3, 3] = problem.rotation, problem.translation
+    before = problem.project(slice(None))[0]
     smoothed = smooth_poses(pose, cuts, config.sigma_frames, track.valid)
-    problem.rotation, problem.translation = (
-        smoothed[:, :3, :3].astype(np.float64),
-        smoothed[:, :3, 3].astype(np.float64),
-    )
+    problem.take(smoothed)
+    moved = np.linalg.norm(problem.project(slice(None))[0] - before, axis=-1).mean(-1)
+    smoothed = unless_moved(pose, smoothed, np.where(track.valid, moved, 0.0) / (NOISE_SHARE * size))
+    problem.take(smoothed)
     error = np.square(problem.project(slice(None))[0] - seen)[track.valid].sum(-1).mean(0)
     rms = float(np.sqrt(np.sort(error)[: N_TEMPLATE // 3].mean()))
     camera = Camera(float(np.exp(problem.log_focal)), centre[0], centre[1], *track.size_px)
     logger.info("pose: focal %.0f px, %.2f px rms on the rigid third", camera.focal_px, rms)
     return PoseFit(camera, smoothed, problem.shape.astype(np.float32), problem.weight.astype(np.float32), rms)
+
+
+def unless_moved(pose: Array, smoothed: FloatArray, moved: Array) -> FloatArray:
+    """Smoothed poses [T, 4, 4], but the fitted ones where smoothing moved the head by more than noise does.
+
+    Lively heads, and videos that repeat pictures, move in jumps; smoothed away, heads lie beside their
+    pictures (2.1 px rms on a lively man, 1.1 this way, .9 unsmoothed). ``moved`` [T] is in units of noise: up
+    to 1 the smoothed pose is taken, from 2 on the fitted one.
+    """
+    share = np.clip(moved - 1.0, 0.0, 1.0)[:, None, None]
+    mixed = np.array(smoothed * (1 - share) + pose * share, np.float64)
+    u, _, vt = np.linalg.svd(mixed[:, :3, :3])
+    mixed[:, :3, :3] = u @ vt
+    return np.asarray(mixed, np.float32)
 
 
 def mesh_in_head(track: Track, face: CanonicalFace, fit: PoseFit) -> FloatArray:
@@ -136,6 +156,11 @@ class _Problem:
         weight[RIGID] = 1.0
         translation = np.concatenate([middle, depth[:, None]], 1)
         return cls(rotation, translation, shape, shape.copy(), log_focal, log_focal, weight, config)
+
+    def take(self, poses: FloatArray) -> None:
+        """Make these [T, 4, 4] the poses."""
+        self.rotation = poses[:, :3, :3].astype(np.float64)
+        self.translation = poses[:, :3, 3].astype(np.float64)
 
     def project(self, frames: slice | NDArray[np.intp]) -> tuple[Array, Array]:
         """Pixels relative to the centre [n, P, 2], and points in camera space [n, P, 3]."""
