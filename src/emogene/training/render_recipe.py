@@ -95,7 +95,7 @@ def standard() -> RenderRecipe:
 
 def high() -> RenderRecipe:
     """About half an hour on two cores: stronger detail, more frames; see docs/portrait.md."""
-    return RenderRecipe(decoder_steps=12_000, max_frames=4500, contrast=1.3)
+    return RenderRecipe(decoder_steps=12_000, max_frames=4500, contrast=1.36)
 
 
 def paper() -> RenderRecipe:
