@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from emogene.data.features import clip_features
 from emogene.data.items import Item
 from emogene.data.prepare import prepare
 from emogene.errors import UserError
+from emogene.features import student
+from emogene.features.prosody import prosody
+from emogene.features.student import StudentFeatures, StudentNet
 from emogene.io.audio import read_audio, write_wav
 from emogene.io.clip import Clip, open_clip
 from emogene.io.files import read_json
@@ -76,3 +81,12 @@ def test_separate_sound_is_used(tmp_path: Path) -> None:
     item = Item(name="x", speaker="x", video=film(tmp_path / "v.mp4"), sound=tmp_path / "loud.wav")
     report = prepare([item], tmp_path / "out", Stub())
     assert read_audio(report.clips[0] / "audio.wav").samples[100] > 0.4
+
+
+def test_features_of_other_weights_are_not_taken(tmp_path: Path) -> None:
+    clip = talk(tmp_path / "clip", seconds=1.0)
+    torch.manual_seed(0)
+    first, second = (StudentFeatures(StudentNet(student.tiny())) for _ in range(2))
+    rows = [clip_features(clip, extractor, prosody)[0] for extractor in (first, second, first)]
+    assert np.array_equal(rows[0], rows[2]) and not np.allclose(rows[0], rows[1], atol=1e-2)
+    assert len(list(clip.folder.glob("features_emogene_*"))) == 2

@@ -17,7 +17,9 @@ def clip_features(
     clip: Clip, extractor: SpeechFeatures, prosody: Callable[[Audio], FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
     """Features [2T, F] and prosody [2T, 3] of a clip of T frames."""
-    path = clip.folder / f"features_{extractor.name}.safetensors"
+    # A student is trained anew now and then; the other extractors never change.
+    names = [extractor.name, getattr(extractor, "fingerprint", "")]
+    path = clip.folder / f"features_{'_'.join(filter(None, names))}.safetensors"
     if not path.exists():
         n_samples = clip.n_frames * SAMPLES_PER_FRAME
         samples = read_audio(clip.audio_path).samples[:n_samples]

@@ -10,6 +10,8 @@ the teacher heard the clean voice. Look-ahead 233 ms. Weights are 8-bit integers
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,14 @@ class StudentFeatures:
         self.net = net.float().eval().requires_grad_(False)
         self.dim = net.config.dim
         self.look_ahead_s = net.config.look_ahead_s
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of the weights: what was computed with others must not be taken for this one's."""
+        digest = hashlib.blake2b(digest_size=4)
+        for values in self.net.state_dict().values():
+            digest.update(values.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def __call__(self, audio: Audio) -> FloatArray:
         stream = self.stream()
