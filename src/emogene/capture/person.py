@@ -145,8 +145,9 @@ def _run_folder(order: Order, clip: Clip) -> Path:
     arrays = sha256(clip.folder / "arrays.safetensors")
     begun = {"arrays": arrays, "quality": order.quality, "minutes": order.minutes}
     marker = folder / "begun.json"
-    if marker.exists() and read_json(marker) != begun:
-        logger.warning("%s was begun from another video or for another length: it starts anew", folder)
+    # A run without the marker was begun by an earlier version, whose portraits had other parts.
+    if folder.exists() and not (marker.exists() and read_json(marker) == begun):
+        logger.warning("%s was begun otherwise (video, length, version): it starts anew", folder)
         shutil.rmtree(folder)
     write_json(marker, begun)
     return folder

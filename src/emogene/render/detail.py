@@ -130,17 +130,17 @@ class Detail(nn.Module):
         for index, (box, other) in enumerate(zip(boxes, others, strict=True)):
             inside, amount = _inside(at, box, texture.shape[-1]), mix[:, index]
             seen = (inside.abs() < 1).all(-1).flatten(1).any(1)
-            away = moves[:, None, None] * (2 / moves.new_tensor(box[2:]))
             whole, half = picture_amounts(amount, index < len(halves))
-            laid = [(other, whole, torch.zeros_like(away))]
+            laid = [(other, whole, inside)]
             if index < len(halves):
-                laid.append((halves[index], half, torch.zeros_like(away)))
+                laid.append((halves[index], half, inside))
             if index < len(irises):
-                laid.append((irises[index], (1 - amount) ** IRIS_FADE, away))
-            for picture, share, shift in laid:
+                away = moves[:, None, None] * (2 / moves.new_tensor(box[2:]))
+                laid.append((irises[index], (1 - amount) ** IRIS_FADE, inside - away))
+            for picture, share, where in laid:
                 rows = (seen & (share > 0)).nonzero()[:, 0]
                 if len(rows):
-                    change = _read(picture, inside[rows] - shift[rows], "zeros")
+                    change = _read(picture, where[rows], "zeros")
                     first = first.index_add(0, rows, share[rows, None, None, None] * change)
         return torch.cat([first, shown[:, 3:]], 1)
 
