@@ -115,6 +115,19 @@ def test_late_mouths_are_moved(tmp_path: Path) -> None:
     assert real == slice(0, 72)
 
 
+@pytest.mark.parametrize(("late", "real"), [(0.4, slice(0, 74)), (-0.4, slice(1, 75)), (2.5, slice(0, 72))])
+def test_fractions_of_a_frame_are_moved_too(tmp_path: Path, late: float, real: slice) -> None:
+    clip = talk(tmp_path / "late")
+    n = np.arange(clip.n_frames, dtype=np.float32)
+    wave = np.sin(n / 4)[:, None, None] * np.ones((1, 68, 3), np.float32)
+    clip = replace(
+        clip, arrays={**clip.arrays, "landmarks_cano": wave}, about=clip.about | {"av_offset_frames": late}
+    )
+    moved, kept = in_sync(clip)
+    assert kept == real and moved.dtype == np.float32
+    np.testing.assert_allclose(moved[real, 0, 0], np.sin((n[real] + late) / 4), atol=0.01)
+
+
 def test_corpus_splits(clips, tmp_path: Path) -> None:
     root = clips[0].folder.parent
     talk(root / "shouted", speaker="a", emotion="angry")

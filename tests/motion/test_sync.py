@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter1d
 
 from emogene.motion.sync import MOUTH_INPUTS, RECIPES, SyncExpert, load_sync, tiny
 
@@ -42,6 +44,16 @@ def test_finds_the_offset(expert: SyncExpert, shift: int) -> None:
     confidence, offset = expert.score(features, late)
     assert offset == shift
     assert confidence > 0.3
+
+
+@pytest.mark.parametrize("shift", [0.3, -0.4, 2.25])
+def test_finds_a_fraction_of_a_frame(expert: SyncExpert, shift: float) -> None:
+    features, landmarks = world(np.random.default_rng(7), 90)
+    landmarks = gaussian_filter1d(landmarks, 1, axis=0)
+    times = np.clip(np.arange(90) - shift, 0, 89)
+    late = CubicSpline(np.arange(90), landmarks)(times).astype(np.float32)
+    assert expert.place(features, late)[1] == pytest.approx(shift, abs=0.25)
+    assert expert.score(features, late)[1] == round(shift)
 
 
 def test_strangers_do_not_match(expert: SyncExpert) -> None:

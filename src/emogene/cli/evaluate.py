@@ -125,6 +125,7 @@ def motion(
     hold_out: list[str] | None = None,
     temperature: float = 0.2,
     correct: bool = True,
+    exact: bool = False,
     limit: int = 60,
     fit: float = 0.0,
     plot: Path | None = None,
@@ -141,6 +142,7 @@ def motion(
         hold_out: Speakers that training did not see ("unseen"); of the others every tenth clip is judged.
         temperature: Spread of the motion.
         correct: Take each clip's audio-video offset out first.
+        exact: To a fraction of a frame; else whole frames.
         limit: Clips per group at most.
         fit: Also fit the model to so many seconds of each speaker, like `emogene create`; the rest judges.
         plot: Draw lip opening, truth and ours, of one clip per speaker into this .svg.
@@ -163,11 +165,12 @@ def motion(
         groups,
         temperature=temperature,
         correct=correct,
+        exact=exact,
         plot=plot,
         independent=None if independent is None else load_sync(independent),
     )
     if fit:
-        rows |= _fitted_rows(load_motion(model), load_sync(sync), extractor, groups, fit, correct)
+        rows |= _fitted_rows(load_motion(model), load_sync(sync), extractor, groups, fit, correct, exact)
     sys.stdout.write(format_table(rows))
     if json_out is not None:
         write_json(json_out, rows)
@@ -180,6 +183,7 @@ def _fitted_rows(
     groups: Mapping[str, Sequence[Clip]],
     seconds: float,
     correct: bool,
+    exact: bool,
 ) -> dict[str, dict[str, Any]]:
     """Rows of every group fitted to its speakers, see ``evaluate.motion_person``."""
     import tempfile
@@ -193,7 +197,7 @@ def _fitted_rows(
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as work:
         for name, clips in groups.items():
-            clips = [corrected(clip, expert, ears, prosody) for clip in clips] if correct else clips
+            clips = [corrected(clip, expert, ears, prosody, exact) for clip in clips] if correct else clips
             table = person_table(clips, base, extractor, prosody, Path(work) / name, seconds=seconds)
             rows |= {f"{name}, {row}": numbers for row, numbers in table.items()}
     return rows

@@ -8,6 +8,7 @@ in the product, a stub in tests.
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from emogene.data.items import Item
 from emogene.errors import UserError
@@ -38,8 +40,8 @@ class ClipMaker(Protocol):
     ) -> Clip: ...
 
 
-OffsetFinder = Callable[[Clip], tuple[float, int]]
-"""clip -> (confidence, frames by which the mouth is late)."""
+OffsetFinder = Callable[[Clip], tuple[float, float]]
+"""clip -> (confidence, frames by which the mouth is late, to a fraction)."""
 
 
 @dataclass
@@ -107,7 +109,7 @@ def _prepare_item(
         if find_offset is not None:
             confidence, offset = find_offset(open_clip(temporary))
             sure = confidence >= LEAST_CONFIDENCE and abs(offset) <= LARGEST_OFFSET
-            extra |= {"av_offset_frames": offset if sure else 0}
+            extra |= {"av_offset_frames": round(offset, 2) if sure else 0}
             extra |= {"av_confidence": round(confidence, 4)}
         if extra:
             write_json(temporary / "clip.json", read_json(temporary / "clip.json") | extra)
@@ -115,16 +117,19 @@ def _prepare_item(
 
 
 def in_sync(clip: Clip) -> tuple[FloatArray, slice]:
-    """Landmarks with the noted A/V offset taken out.
+    """Landmarks with the noted A/V offset taken out; fractions of a frame by a cubic spline.
 
     Returns:
         landmarks [T, 68, 3] on the sound's clock (ends repeated), and the frames that are real.
     """
     landmarks = clip.arrays["landmarks_cano"]
-    late = int(clip.about.get("av_offset_frames", 0))
-    source = np.arange(len(landmarks)) + late
-    first, last = max(0, -late), min(len(landmarks), len(landmarks) - late)
-    return landmarks[np.clip(source, 0, len(landmarks) - 1)], slice(first, last)
+    late, end = float(clip.about.get("av_offset_frames", 0)), len(landmarks) - 1
+    source = np.clip(np.arange(end + 1) + late, 0, end)
+    first, last = max(0, math.ceil(-late)), min(end, math.floor(end - late)) + 1
+    if late.is_integer() or end < 1:
+        return landmarks[source.astype(int)], slice(first, last)
+    moved = CubicSpline(np.arange(end + 1), landmarks)(source)
+    return np.asarray(moved, np.float32), slice(first, last)
 
 
 def by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
@@ -145,11 +150,11 @@ def offset_finder() -> OffsetFinder:
     expert = load_sync()
     extractor = load_extractor(expert.config.features)
 
-    def find(clip: Clip) -> tuple[float, int]:
+    def find(clip: Clip) -> tuple[float, float]:
         if clip.n_frames < 2 * expert.config.window:
-            return 0.0, 0
+            return 0.0, 0.0
         rows, rhythm = clip_features(clip, extractor, prosody)
         loud = rhythm[:, 2].reshape(-1, 2).mean(1)
-        return expert.score(rows, clip.arrays["landmarks_cano"], (loud > 0.5 * loud.max()).astype(np.float32))
+        return expert.place(rows, clip.arrays["landmarks_cano"], (loud > 0.5 * loud.max()).astype(np.float32))
 
     return find

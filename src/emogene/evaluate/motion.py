@@ -71,16 +71,17 @@ def judge(
     *,
     temperature: float = 0.2,
     correct: bool = True,
+    exact: bool = False,
     plot: Path | None = None,
     independent: SyncExpert | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The whole table: one row of numbers per group of clips, and one per projection onto its speakers.
 
-    ``expert`` finds the clips' A/V offsets and is judged itself; ``independent`` is a second one that hears
-    other features than the model and judges its motion ("independent_share_of_truth", ``motion_judges``).
-    "seen speaking" repeats the numbers for the clips in which the expert is sure that the mouth speaks: in
-    uncurated footage some show a listener. ``plot``: an .svg to draw the lip opening of one clip per speaker
-    in, truth black, ours red.
+    ``expert`` finds the clips' A/V offsets, in whole frames or ``exact``, and is judged itself;
+    ``independent`` is a second one that hears other features than the model and judges its motion
+    ("independent_share_of_truth", ``motion_judges``). "seen speaking" repeats the numbers for the clips in
+    which the expert is sure that the mouth speaks: in uncurated footage some show a listener. ``plot``: an
+    .svg to draw the lip opening of one clip per speaker in, truth black, ours red.
     """
     from emogene.evaluate.curves import curve_drawing
     from emogene.evaluate.motion_judges import (
@@ -97,7 +98,7 @@ def judge(
     other_ears = None if independent is None else ears_of(independent, extractor)
     strips: dict[str, tuple[FloatArray, FloatArray]] = {}
     for name, clips in groups.items():
-        clips = [corrected(clip, expert, ears, prosody) for clip in clips] if correct else list(clips)
+        clips = [corrected(clip, expert, ears, prosody, exact) for clip in clips] if correct else list(clips)
         judged = truths(clips, extractor, prosody)
         heard = judged if ears is extractor else truths(clips, ears, prosody)
         made = [model.generate(x.features, x.prosody, temperature=temperature) for x in judged]
@@ -131,13 +132,19 @@ def judge(
 
 
 def corrected(
-    clip: Clip, expert: SyncExpert, extractor: SpeechFeatures, prosody: Callable[[Audio], FloatArray]
+    clip: Clip,
+    expert: SyncExpert,
+    extractor: SpeechFeatures,
+    prosody: Callable[[Audio], FloatArray],
+    exact: bool = False,
 ) -> Clip:
-    """The clip with the A/V offset that the expert hears noted in it (where it is sure)."""
+    """The clip with the A/V offset that the expert hears noted in it (where it is sure), in whole frames if
+    not ``exact``."""
     features, rhythm = clip_features(clip, extractor, prosody)
     loud = rhythm[:, 2].reshape(-1, 2).mean(1)
     active = (loud > 0.5 * loud.max()).astype(np.float32)
-    confidence, offset = expert.score(features, clip.arrays["landmarks_cano"], active)
+    confidence, offset = expert.place(features, clip.arrays["landmarks_cano"], active)
+    offset = offset if exact else round(offset)
     sure = confidence >= LEAST_CONFIDENCE and abs(offset) <= LARGEST_OFFSET
     return replace(
         clip, about=clip.about | {"av_offset_frames": offset if sure else 0, "av_offset_sure": sure}

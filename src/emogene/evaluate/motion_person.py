@@ -70,7 +70,7 @@ def person_table(
 def with_common_offset(clips: Sequence[Clip]) -> list[Clip]:
     """Pieces of one recording with one A/V offset: the median of theirs."""
     common = {
-        name: int(np.median([int(clip.about.get("av_offset_frames", 0)) for clip in group]))
+        name: float(np.median([float(clip.about.get("av_offset_frames", 0)) for clip in group]))
         for name, group in by_speaker(clips).items()
     }
     return [replace(clip, about=clip.about | {"av_offset_frames": common[clip.speaker]}) for clip in clips]
