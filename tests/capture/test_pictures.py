@@ -87,7 +87,8 @@ def test_the_background_is_seen_behind_a_moving_person() -> None:
         frame[30:, shift : shift + 30] = (255, 0, 255)
         labels[30:, shift : shift + 30] = MASK_TORSO
         pairs.append((frame, labels))
-    plate, seen = background_plate(pairs)
+    found = background_plate(pairs)
+    plate, seen = found.rgb, found.seen
     assert seen.mean() > 0.95
     assert np.abs(plate.astype(int) - scene).mean() < 1
 
@@ -112,7 +113,8 @@ def test_hair_that_the_masks_miss_is_not_part_of_the_scene() -> None:
     person = (rows - 64) ** 2 + (columns - 64) ** 2 < 30**2
     curl = (np.abs(rows - 64) < 3) & (np.abs(columns - 33) < 3)
     frame = np.where((person | curl)[..., None], np.uint8(30), scene)
-    plate, seen = background_plate([(frame, np.where(person, MASK_HEAD, MASK_BACKGROUND))] * 5)
+    found = background_plate([(frame, np.where(person, MASK_HEAD, MASK_BACKGROUND))] * 5)
+    plate, seen = found.rgb, found.seen
     assert seen[64, 30] and not seen[64, 64]
     # The curl is gone; the dark post, just as dark but away from the person, is not.
     assert np.abs(plate.astype(int) - scene)[curl].max() < 25

@@ -4,11 +4,15 @@ Per pixel: the median over the frames in which it lies well outside the person; 
 stands, colours flow in smoothly from around (nobody will see most of it). Curls that the masks miss would
 stand in the scene for ever, beside a head that moves: close to the person, what has the colour of the person
 rather than of the scene farther out is taken for the person, and colours flow in there, too.
+
+What moves (people, leaves, the camera in a hand) has no empty picture: there the plate is a backdrop out of
+focus, and `capture.matte` lays the person of every frame over it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +31,33 @@ UNLIKE_SCENE = 10.0
 """Grey levels from the scene farther out below which a pixel of the rim is not questioned."""
 MIN_VIEWS_SHARE = 0.08
 """A pixel seen free in fewer frames than this is not trusted."""
+STILL, MOVES = 10.0, 18.0
+"""Mean deviation of a place from its median (grey levels; whole-picture changes of exposure taken off) up to
+which the scene stands still, and from which it moves: studios, walls and flags have 1 to 9, a street 40."""
+BLOCK_PX = 4
+MOVING_SHARE = 0.05
+"""Of the scene; less of it (a lamp, a far monitor) is left as it is."""
+MOVE_BLUR_SHARE = 0.03
+"""How far a movement is spread over the picture: to its neighbours, not to the other side."""
+BACKDROP_BLUR_SHARE = 0.08
+"""How far out of focus the backdrop is where the scene moves."""
 
 
-def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> tuple[ByteArray, NDArray[np.bool_]]:
-    """Plate [H, W, 3] uint8 and where it was really seen empty [H, W].
+@dataclass(frozen=True)
+class Plate:
+    """The empty scene.
+
+    rgb: [H, W, 3]. seen: [H, W] whether a pixel was really seen empty. moves: [H, W] 0..1, whether what is
+    there moves; `rgb` is a blurred backdrop there.
+    """
+
+    rgb: ByteArray
+    seen: NDArray[np.bool_]
+    moves: FloatArray
+
+
+def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> Plate:
+    """The scene without the person.
 
     Args:
         pairs: frames [H, W, 3] and their labels [H, W] (0 is background), up to a few hundred.
@@ -52,7 +79,59 @@ def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> tuple[Byte
     plate = fill_holes(_masked_median(stack, seen), enough)
     often = np.asarray(times) >= MIN_VIEWS_SHARE * len(seen)
     mean = np.asarray(person / np.maximum(times, 1)[..., None], np.uint8)
-    return clean_rim(plate, enough, fill_holes(mean, often)), enough
+    plate = clean_rim(plate, enough, fill_holes(mean, often))
+    moves = moving(stack, seen)
+    return Plate(backdrop(plate, moves), enough, moves)
+
+
+def moving(stack: ByteArray, seen: NDArray[np.bool_]) -> FloatArray:
+    """Where the scene moves, [H, W] 0..1; zero everywhere where it hardly does.
+
+    Args:
+        stack: [N, H, W, 3] frames.
+        seen: [N, H, W] where they show the scene.
+    """
+    import cv2
+
+    height, width = seen.shape[1:]
+    size = (width // BLOCK_PX, height // BLOCK_PX)
+    blocks = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in stack])
+    free = np.stack([cv2.resize(one.astype(np.float32), size, interpolation=cv2.INTER_AREA) for one in seen])
+    free = free > 0.99
+    often = free.sum(0) >= max(3, MIN_VIEWS_SHARE * len(seen))
+    if not often.any():
+        return np.zeros((height, width), np.float32)
+    deviation = np.zeros(often.shape, np.float32)
+    deviation[often] = _deviation(blocks[:, often].astype(np.float32), free[:, often])
+    known, blur = often.astype(np.float32), MOVE_BLUR_SHARE * size[0]
+    near = np.maximum(cv2.GaussianBlur(known, (0, 0), blur), 1e-6)
+    wide = cv2.GaussianBlur(deviation, (0, 0), blur) / near
+    moves = np.clip((wide - STILL) / (MOVES - STILL), 0, 1) * known
+    if moves[often].mean() < MOVING_SHARE:
+        return np.zeros((height, width), np.float32)
+    grey = np.repeat(np.asarray(255 * moves, np.uint8)[..., None], 3, axis=-1)
+    filled = fill_holes(grey, often)[..., 0].astype(np.float32) / 255
+    return np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _deviation(values: FloatArray, free: NDArray[np.bool_]) -> FloatArray:
+    """Mean deviation from the median over the frames that show a place: [N, P, 3] and [N, P] -> [P]."""
+    shown = np.where(free[..., None], values, np.nan)[free.any(1)]
+    offset = shown - np.nanmedian(shown, axis=0)
+    # Exposure changes the whole picture at once; that is no movement.
+    offset = offset - np.nanmedian(offset, axis=1, keepdims=True)
+    return np.asarray(np.nanmean(np.abs(offset), axis=0).max(-1), np.float32)
+
+
+def backdrop(plate: ByteArray, moves: FloatArray) -> ByteArray:
+    """The plate, out of focus where the scene moves."""
+    import cv2
+
+    if not moves.any():
+        return plate
+    soft = cv2.GaussianBlur(plate, (0, 0), BACKDROP_BLUR_SHARE * plate.shape[1]).astype(np.float32)
+    share = moves[..., None]
+    return np.asarray(share * soft + (1 - share) * plate + 0.5, np.uint8)
 
 
 def clean_rim(plate: ByteArray, seen: NDArray[np.bool_], person: ByteArray) -> ByteArray:

@@ -11,6 +11,7 @@ the mesh at 6 kB per frame.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,16 @@ from emogene.capture.background import background_plate
 from emogene.capture.canonical import canonical_face, neutral_face
 from emogene.capture.crop import SIZE_PX, choose_crop
 from emogene.capture.eyes import eye_stream
-from emogene.capture.masks import Scene, label, person_probabilities, steady
+from emogene.capture.masks import (
+    Scene,
+    divided,
+    evidence,
+    label,
+    person_probabilities,
+    sharpened,
+    steady,
+)
+from emogene.capture.matte import cut_out
 from emogene.capture.pose import PoseConfig, fit_pose, mesh_in_head
 from emogene.capture.preflight import judge
 from emogene.capture.scenes import main_scene, signature
@@ -45,10 +55,12 @@ from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray
 
 logger = logging.getLogger(__name__)
 
-CAPTURE_VERSION = 6
+CAPTURE_VERSION = 7
 """Raise when a step's result changes, so that old work folders are not reused."""
 PLATE_FRAMES = 120
 JPEG_QUALITY = 95
+ORIGINALS = "frames_as_filmed"
+"""Folder of the frames whose moving background was replaced."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,7 @@ def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size
     change = ChangeMeter()
     signatures = []
     (steps.folder / "frames").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(steps.folder / ORIGINALS, ignore_errors=True)
     _, pictures = read_video(video, float(FPS))
     for index, (_, picture) in enumerate(steps.counted("frames", pictures, min(limit, survey.n_frames))):
         if index == limit:
@@ -170,7 +183,22 @@ class _Job:
             yield self.frame(index)
 
     def frame(self, index: int) -> ByteArray:
-        return read_rgb(self.out / "frames" / f"{index:06d}.jpg")
+        """A frame as it was filmed."""
+        original = self.original_path(index)
+        return read_rgb(original if original.exists() else self.frame_path(index))
+
+    def frame_path(self, index: int) -> Path:
+        return self.out / "frames" / f"{index:06d}.jpg"
+
+    def original_path(self, index: int) -> Path:
+        """Where a frame is kept as it was filmed, once its background is another."""
+        return self.out / ORIGINALS / f"{index:06d}.jpg"
+
+    def keep_original(self, index: int) -> None:
+        original = self.original_path(index)
+        if not original.exists():
+            original.parent.mkdir(exist_ok=True)
+            self.frame_path(index).replace(original)
 
     def track(self) -> dict[str, Any]:
         track = track_frames(self.frames("track"))
@@ -202,19 +230,38 @@ class _Job:
         chosen = np.unique(usable[np.linspace(0, len(usable) - 1, PLATE_FRAMES).astype(int)])
         frames = ((i, self.frame(i)) for i in self.steps.counted("background", chosen, len(chosen)))
         pairs = ((frame, label(frame, self.probability(i), mesh[i])) for i, frame in frames)
-        plate, seen = background_plate(pairs)
-        write_rgb(self.out / "background.png", plate)
-        write_mask(self.out / "background_seen.png", seen.astype(np.uint8))
-        return {"seen_share": round(float(seen.mean()), 4)}
+        plate = background_plate(pairs)
+        write_rgb(self.out / "background.png", plate.rgb)
+        write_mask(self.out / "background_seen.png", plate.seen.astype(np.uint8))
+        write_mask(self.out / "background_moves.png", np.asarray(255 * plate.moves + 0.5, np.uint8))
+        moves = float(plate.moves.mean())
+        if moves > 0:
+            logger.warning(
+                "background: %.0f %% of it moves and is replaced by its blurred mean; give `emogene speak` a"
+                " --background, or film with a still camera before a still wall",
+                100 * moves,
+            )
+        return {"seen_share": round(float(plate.seen.mean()), 4), "moving_share": round(moves, 4)}
 
     def masks(self) -> dict[str, Any]:
+        """Labels of every frame; where the scene moves, a still backdrop behind the person."""
         (self.out / "masks").mkdir(exist_ok=True)
         mesh = self.load_track().filled().mesh_px
-        seen = read_mask(self.out / "background_seen.png").astype(bool)
+        moves = read_mask(self.out / "background_moves.png").astype(np.float32) / 255
+        seen = read_mask(self.out / "background_seen.png").astype(bool) & (moves < 0.5)
         scene = Scene(read_rgb(self.out / "background.png"), seen)
         for index, frame in enumerate(self.frames("masks")):
-            labels = label(frame, self.probability(index), mesh[index], scene)
-            write_mask(self.out / "masks" / f"{index:06d}.png", labels)
+            person = sharpened(self.probability(index), frame)
+            found = evidence(frame, person, scene)
+            if moves.any():
+                cut = cut_out(frame, person)
+                found = np.asarray(moves * cut.share + (1 - moves) * found, np.float32)
+                self.keep_original(index)
+                stilled = moves[..., None] * cut.before(scene.plate) + (1 - moves[..., None]) * frame
+                write_rgb(self.frame_path(index), np.asarray(stilled + 0.5, np.uint8), JPEG_QUALITY)
+            elif self.original_path(index).exists():
+                self.original_path(index).replace(self.frame_path(index))
+            write_mask(self.out / "masks" / f"{index:06d}.png", divided(found, mesh[index]))
         return {}
 
     def sync(self) -> dict[str, Any]:

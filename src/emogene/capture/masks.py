@@ -88,7 +88,7 @@ def steady(probabilities: Iterable[ByteArray], cuts: Sequence[int]) -> Iterator[
 
 @dataclass(frozen=True)
 class Scene:
-    """The empty scene: plate [H, W, 3], and where it was really seen [H, W]."""
+    """The empty scene: plate [H, W, 3], and where it was really seen and stands still [H, W]."""
 
     plate: ByteArray
     seen: NDArray[np.bool_]
@@ -105,12 +105,19 @@ def label(
         mesh_px: [478, 3] tracked mesh in the frame's pixels.
         scene: the empty scene, where it is known.
     """
+    return divided(evidence(frame, sharpened(probability, frame), scene), mesh_px)
+
+
+def evidence(frame: ByteArray, person: FloatArray, scene: Scene | None) -> FloatArray:
+    """Evidence [H, W] for the person, above .5 where they are: the net's and that of the scene."""
+    return person if scene is None else person + unlike(frame, scene, person)
+
+
+def divided(person: FloatArray, mesh_px: FloatArray) -> ByteArray:
+    """Evidence for the person [H, W] -> labels: head above the jaw, torso below."""
     import cv2
 
-    height, width = frame.shape[:2]
-    person = sharpened(probability, frame)
-    if scene is not None:
-        person = person + unlike(frame, scene, person)
+    height, width = person.shape
     # One odd pixel is noise.
     solid = cv2.medianBlur((person > 0.5).astype(np.uint8), 5)
     above = above_jaw(mesh_px, width, height)

@@ -279,8 +279,8 @@ def _movement(survey: Survey) -> list[Finding]:
     # A cut changes the corners too: judge by the usual change, not the largest.
     usual = float(np.median(change)) if change else 0.0
     if usual > STILL_CAMERA:
-        sentence = "the camera or the background moves; use a tripod and a still background, else it smears"
-        findings.append(Finding("warning", "camera", sentence))
+        sentence = "the camera or the background moves; a tripod and a still background are better than the"
+        findings.append(Finding("warning", "camera", sentence + " blurred backdrop that replaces it"))
     boxes = survey.face_boxes()
     if len(boxes) > 3:
         centres = np.array([box.centre_px for box in boxes]) / np.median([box.side_px for box in boxes])
