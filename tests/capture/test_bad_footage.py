@@ -15,7 +15,7 @@ from emogene.capture.person import Order
 from emogene.capture.preflight import check
 from emogene.cli import main
 from emogene.errors import UserError
-from emogene.io.images import read_rgb, resize
+from emogene.io.images import read_rgb, resize, write_rgb
 from emogene.io.video import VideoWriter
 from emogene.types import Audio, ByteArray
 from tests.io.media_files import write_pictures
@@ -76,6 +76,11 @@ def test_a_video_without_a_face(tmp_path: Path, codec: str, pixels: str, fps: in
     assert any("no face" in finding.sentence for finding in report.errors)
 
 
+def test_a_still_picture_is_called_one(tmp_path: Path) -> None:
+    write_rgb(tmp_path / "me.png", persona(256))
+    assert "still picture" in check(tmp_path / "me.png").errors[0].sentence
+
+
 def test_a_cut_off_file(tmp_path: Path) -> None:
     path = write_pictures(tmp_path / "cut.mkv", [index / 25 for index in range(100)], codec="mpeg4")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
@@ -89,7 +94,7 @@ def test_the_command_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
     # Beside finished steps ("survey: 3 s") there is one line, and that is the sentence.
     said = [line for line in captured.err.splitlines() if not re.fullmatch(r"\w+: \d+ s", line)]
     assert len(said) == 1 and "too short" in said[0] and "Traceback" not in captured.err
-    assert "no sound" in captured.out
+    assert "no sound" in captured.out and "--check lists" not in captured.err
     assert main(["create", str(path), "--name", "me"]) == 2
     assert "consent" in capsys.readouterr().err
 

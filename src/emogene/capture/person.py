@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from emogene.capture.create import create_clip
+from emogene.capture.places import check_room, check_writable
 from emogene.capture.smoothing import shots, smooth
 from emogene.capture.steps import Progress, no_progress
 from emogene.capture.tracks import neutral_of
@@ -75,9 +76,11 @@ def create_avatar(order: Order, progress: Progress = no_progress) -> dict[str, A
     Everything is resumed from ``order.work`` if it was begun there.
 
     Raises:
-        UserError: the footage is not usable (see `capture.preflight`).
+        UserError: the footage is not usable (see `capture.preflight`), or there is no place for the results.
     """
     started = time.monotonic()
+    check_writable(order.work, "choose another folder for the intermediate results with --work")
+    check_writable(order.folder.parent, "set EMOGENE_AVATARS to a folder for avatars")
     clip = create_clip(order.video, order.work / "clip", progress, speaker=order.name)
     return train_avatar(order, clip, progress, capture_s=round(time.monotonic() - started, 1))
 
@@ -105,11 +108,15 @@ def train_avatar(
     from emogene.training.render import RECIPES, train_portrait
 
     started = time.monotonic()
+    recipe_used = recipe or RECIPES["high" if order.quality == "high" else "standard"]()
+    run = _run_folder(order, clip)
+    if not (run / "frames").exists():
+        check_room(run, min(int(clip.valid.sum()), recipe_used.max_frames))
     identity, poses = identity_of(clip), pose_bank_of(clip)
     portrait = train_portrait(
         clip,
-        _run_folder(order, clip),
-        recipe or RECIPES["high" if order.quality == "high" else "standard"](),
+        run,
+        recipe_used,
         neutral_cano=identity.neutral_cano,
         minutes=0.0 if recipe else order.minutes or MINUTES[order.quality],
         report=lambda stage, done, total, _: progress(f"portrait {stage}", done, total),

@@ -63,10 +63,10 @@ class Report:
     def warnings(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == "warning")
 
-    def raise_errors(self) -> None:
-        """UserError with the first error's sentence, naming how many more there are."""
+    def raise_errors(self, *, listed: bool = False) -> None:
+        """UserError with the first error's sentence and, unless they are listed, how many more there are."""
         if self.errors:
-            more = len(self.errors) - 1
+            more = 0 if listed else len(self.errors) - 1
             tail = f" (and {more} more: emogene create --check lists them)" if more else ""
             raise UserError(f"{self.video}: {self.errors[0].sentence}{tail}")
 
@@ -130,6 +130,8 @@ def judge(video: Path, survey: Survey, audio: Audio | None, offset_s: float | No
 
 
 def _length(survey: Survey, audio: Audio | None) -> list[Finding]:
+    if survey.n_frames == 1:
+        return [Finding("error", "length", "this is a still picture; give a video of the person speaking")]
     seconds = survey.n_frames / FPS
     if audio is not None:
         seconds = min(seconds, audio.duration_s)

@@ -64,7 +64,7 @@ def _check(video: Path) -> None:
     console.print(table)
     if not report.errors:
         console.print(f"{video.name} can be used ({len(report.warnings)} warnings)", highlight=False)
-    report.raise_errors()
+    report.raise_errors(listed=True)
 
 
 def _create(
