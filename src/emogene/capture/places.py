@@ -1,4 +1,4 @@
-"""Can the results be written, is there room for the work? Asked before twenty minutes are spent, not after."""
+"""Can the results be written, is there room for the work? Asked before twenty minutes are spent."""
 
 from __future__ import annotations
 
