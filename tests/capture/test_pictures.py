@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emogene.assets import is_present
-from emogene.capture.background import background_plate, fill_holes
+from emogene.capture.background import background_plate, continued, fill_holes
 from emogene.capture.crop import Crop, choose_crop
 from emogene.capture.masks import JAW_MESH, PersonFinder, Scene, above_jaw, label, steady
 from emogene.capture.tracker import FaceBox
@@ -119,6 +119,20 @@ def test_hair_that_the_masks_miss_is_not_part_of_the_scene() -> None:
     # The curl is gone; the dark post, just as dark but away from the person, is not.
     assert np.abs(plate.astype(int) - scene)[curl].max() < 25
     assert (plate[:, 102:108] == 20).all()
+
+
+def test_a_shelf_goes_on_behind_the_person() -> None:
+    size = 128
+    scene = np.full((size, size, 3), 210, np.uint8)
+    scene[60:70] = (150, 90, 20)
+    known = np.ones((size, size), bool)
+    known[20:, 50:100] = False
+    shown = continued(np.where(known[..., None], scene, 0).astype(np.uint8), known).astype(int)
+    np.testing.assert_array_equal(shown[known], scene[known])
+    # At the edge the shelf is a shelf, far behind the person a blur: no outline of them stands in the scene.
+    assert np.abs(shown[64, 50:53] - scene[64, 50:53]).max() < 40
+    assert np.abs(np.diff(shown[64], axis=0)).max() < 25
+    assert np.abs(np.diff(shown[30:50], axis=1)).max() < 25
 
 
 @pytest.mark.skipif(not is_present("selfie-segmentation"), reason="the segmentation net was not fetched")

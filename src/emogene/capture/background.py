@@ -25,6 +25,8 @@ RIM_SHARE = 0.045
 """Width over picture size of the rim around the person in which the masks may have missed hair."""
 FEATHER_SHARE = 0.012
 """Width of the seam between seen and filled, where a camera's sharpening draws a line."""
+CONTINUE_SHARE, CONTINUE_RADIUS_SHARE = 0.12, 0.012
+"""How far over the picture's width the scene goes on behind the person, and from how near it is made up."""
 LIKE_PERSON = 0.5
 """How near the person's colour must be, relative to the scene's: a red stripe beside a neck is not skin."""
 UNLIKE_SCENE = 10.0
@@ -159,14 +161,29 @@ def clean_rim(plate: ByteArray, seen: NDArray[np.bool_], person: ByteArray) -> B
     missed &= seen & ~outside
     grown = cv2.dilate(missed.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     known = seen & ~(grown & ~outside)
-    filled = fill_holes(plate, known)
     feather = max(1.0, FEATHER_SHARE * width)
     clear = cv2.distanceTransform(known.astype(np.uint8), cv2.DIST_L2, 5)
     share = np.clip(clear / feather, 0, 1)[..., None]
-    soft = cv2.GaussianBlur(fill_holes(plate, clear > feather), (0, 0), 0.5 * feather)
-    return np.asarray(
-        np.where(clear[..., None] > 0, share * filled + (1 - share) * soft, soft) + 0.5, np.uint8
-    )
+    beyond = continued(plate, clear > feather)
+    return np.asarray(share * plate + (1 - share) * beyond + 0.5, np.uint8)
+
+
+def continued(plate: ByteArray, known: NDArray[np.bool_]) -> ByteArray:
+    """The plate with shelves, stripes and shadows going on where it is not known (Telea 2004), into a blur.
+
+    Without that the person's outline stands in the scene as an edge, seen whenever they lean aside.
+    """
+    import cv2
+
+    blur = fill_holes(plate, known)
+    if known.all() or not known.any():
+        return blur
+    width = plate.shape[1]
+    radius = max(2.0, CONTINUE_RADIUS_SHARE * width)
+    lines = cv2.inpaint(plate, (~known).astype(np.uint8), radius, cv2.INPAINT_TELEA)
+    inside = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5)
+    share = np.clip(1 - inside / (CONTINUE_SHARE * width), 0, 1)[..., None]
+    return np.asarray(share * lines + (1 - share) * blur + 0.5, np.uint8)
 
 
 def _masked_median(stack: ByteArray, seen: NDArray[np.bool_]) -> ByteArray:
