@@ -20,7 +20,19 @@ def box(x: float, y: float, side: float) -> FaceBox:
 def test_a_square_portrait_is_taken_whole() -> None:
     crop = choose_crop([box(256, 230, 260)], 512, 512)
     frame = np.zeros((512, 512, 3), np.uint8)
-    assert crop == Crop(0, 0, 512) and crop.cut(frame) is frame
+    assert crop == Crop(0, 0, 512) and np.shares_memory(crop.cut(frame), frame)
+
+
+@pytest.mark.parametrize("side", [32, 100, 256])
+def test_a_crop_keeps_its_place_and_its_edges(side: int) -> None:
+    """A step between two pixels lies where it was, as steep as the size allows, without rings."""
+    frame = np.full((300, 280, 3), 60, np.uint8)
+    frame[:, 10 + side // 2 :] = 180
+    row = Crop(10, 20, side).cut(frame, 128)[64, :, 0].astype(int)
+    assert row.shape == (128,) and row.min() >= 44 and row.max() <= 196
+    middle = int((row < 120).sum())
+    assert abs(middle - 64) <= 1
+    assert (row[: middle - 8] == 60).all() and (row[middle + 8 :] == 180).all()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (720, 1280), (1920, 1080), (512, 512)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emogene.capture.tracker import FaceBox, crop_square
+from emogene.capture.tracker import FaceBox
 from emogene.types import ByteArray
 
 SIZE_PX = 512
@@ -20,18 +20,26 @@ FACE_HEIGHT = 0.46
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of the source picture, in its pixels."""
+    """A square of the source picture, in its whole pixels."""
 
     left_px: float
     top_px: float
     side_px: float
 
     def cut(self, frame: ByteArray, size_px: int = SIZE_PX) -> ByteArray:
-        """The square of a frame [H, W, 3], resized to [size, size, 3]."""
-        whole = self.left_px == self.top_px == 0 and frame.shape[:2] == (self.side_px, self.side_px)
-        if whole and self.side_px == size_px:
-            return frame
-        return crop_square(frame, np.array([self.left_px, self.top_px], np.float32), self.side_px, size_px)
+        """The square of a frame [H, W, 3], resized to [size, size, 3].
+
+        Averaged when it shrinks, by cubics when it grows: lines between pixels cost a 256 px film a fifth
+        of its sharpness.
+        """
+        import cv2
+
+        left, top, side = round(self.left_px), round(self.top_px), round(self.side_px)
+        square = np.ascontiguousarray(frame[top : top + side, left : left + side])
+        if square.shape[:2] == (size_px, size_px):
+            return square
+        method = cv2.INTER_AREA if size_px < side else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(square, (size_px, size_px), interpolation=method), np.uint8)
 
 
 def choose_crop(boxes: list[FaceBox], width: int, height: int) -> Crop:
