@@ -33,6 +33,20 @@ def test_decoder_equals_torch(isa, width, depth):
         assert float((result - expected).square().mean().sqrt()) < (2e-3 if isa in HALF else 1e-5), size
 
 
+def test_what_fills_the_picture_is_solid_to_its_border(isa):
+    """A fresh decoder interpolates; shoulders leave the picture at its sides and below."""
+    decoder = Decoder(DecoderConfig(width=48, depth=2)).eval()
+    composite = torch.zeros(18, 20, 24)
+    composite[:3], composite[17] = 0.4, 1.0
+    with torch.inference_mode():
+        expected = decoder(composite[None], torch.zeros(1, 32))[0][0]
+        result = NativeDecoder(decoder).decode(composite, torch.zeros(32)).planes(SHUFFLE)[:4]
+    for picture in (expected, result):
+        border = torch.cat([picture[:, 0], picture[:, -1], picture[:, :, 0], picture[:, :, -1]], 1)
+        inside = picture[:, 6:-6, 6:-6].mean((1, 2))
+        assert float((border - inside[:, None]).abs().max()) < 0.05
+
+
 def test_threads_do_not_change_pixels(isa):
     native = NativeDecoder(make_decoder())
     composite, code = torch.rand(18, 30, 30), torch.zeros(32)

@@ -115,6 +115,7 @@ class NativeDecoder:
     ) -> Decoded:
         """Decode what ``input`` was filled with, only where ``cover`` says; valid until the next call."""
         inputs, first, second, pixels = self._pictures
+        replicate_border(inputs, height, width)
         pixels.zero_()  # enlarging reads a little beyond the cells
         columns = inputs.shape[1]
         flag = torch.tensor([draft])
@@ -162,6 +163,12 @@ class NativeDecoder:
             picture[-5:].zero_()
             picture[:, -5:].zero_()
         return self._pictures
+
+
+def replicate_border(picture: Tensor, height: int, width: int) -> None:
+    """Let the outermost pixels of a picture [rows, columns, C] go on into the border of one around it."""
+    picture[0], picture[1 + height] = picture[1], picture[height]
+    picture[:, 0], picture[:, 1 + width] = picture[:, 1], picture[:, width]
 
 
 def fits(decoder: Decoder) -> bool:

@@ -86,10 +86,14 @@ class Decoder(nn.Module):
         flag = torch.as_tensor(draft, dtype=code.dtype, device=code.device).expand(len(code), 1)
         bias = self.modulate(torch.cat([code, flag], 1).to(self.modulate.weight.dtype))
         biases = bias.view(len(code), len(self.blocks) + 1, -1, 1, 1)
-        hidden = F.leaky_relu(self.enter(composite) + biases[:, 0], 0.1)
+        # Shoulders go on beyond the picture: next to nothing, their last pixels would be a quarter clear.
+        wide = F.pad(composite, (1, 1, 1, 1), mode="replicate")
+        entered = F.conv2d(wide, self.enter.weight, self.enter.bias)
+        hidden = F.leaky_relu(entered + biases[:, 0], 0.1)
         for index, block in enumerate(self.blocks):
             hidden = hidden + F.leaky_relu(block(hidden) + biases[:, index + 1], 0.1)
-        out = self.leave(torch.cat([hidden, composite], 1))
+        both = torch.cat([F.pad(hidden, (1, 1, 1, 1)), wide], 1)
+        out = F.conv2d(both, self.leave.weight, self.leave.bias)
         reach = (composite[:, CHANNELS : CHANNELS + 1] - THIN).clamp(min=0.0)
         return F.pixel_shuffle(out[:, :PIXELS], SHUFFLE), out[:, PIXELS : PIXELS + self.config.layers] * reach
 
