@@ -31,7 +31,7 @@ LIKE_PERSON = 0.5
 """How near the person's colour must be, relative to the scene's: a red stripe beside a neck is not skin."""
 UNLIKE_SCENE = 10.0
 """Grey levels from the scene farther out below which a pixel of the rim is not questioned."""
-MIN_VIEWS_SHARE = 0.08
+MIN_VIEWS_SHARE = 0.03
 """A pixel seen free in fewer frames than this is not trusted."""
 STILL, MOVES = 10.0, 18.0
 """Mean deviation of a place from its median (grey levels; whole-picture changes of exposure taken off) up to
