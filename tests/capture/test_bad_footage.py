@@ -76,6 +76,14 @@ def test_a_video_without_a_face(tmp_path: Path, codec: str, pixels: str, fps: in
     assert any("no face" in finding.sentence for finding in report.errors)
 
 
+def test_the_frames_of_a_slow_camera_are_not_counted_as_seconds(tmp_path: Path) -> None:
+    """A webcam in the dark films 12 pictures a second; eleven seconds of that are eleven seconds."""
+    path = write_film(tmp_path / "slow.mp4", [persona(128)] * 132, fps=12)
+    sentences = {finding.topic: finding.sentence for finding in check(path).findings}
+    assert sentences["length"].startswith("11 s will do")
+    assert "12 frames per second are few" in sentences["frame rate"]
+
+
 def test_a_still_picture_is_called_one(tmp_path: Path) -> None:
     write_rgb(tmp_path / "me.png", persona(256))
     assert "still picture" in check(tmp_path / "me.png").errors[0].sentence

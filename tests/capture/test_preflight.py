@@ -38,6 +38,9 @@ def test_good_footage_has_nothing_to_say() -> None:
 CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"n_frames": 150}, "error", "too short"),
     ({"n_frames": 500}, "warning", "a minute or more"),
+    ({"n_frames": 165, "looked_s": 11.0, "fps": 15.0}, "warning", "11 s will do"),
+    ({"n_frames": 1200, "looked_s": 80.0, "cuts": [150]}, "warning", "1 cut (at 10.0 s)"),
+    ({"duration_s": 3600.0, "n_frames": 7500}, "warning", "only the first 5 minutes"),
     ({"boxes": [None] * 200, "n_faces": [0] * 200}, "error", "no face was found"),
     ({"n_faces": [0] * 100 + [1] * 100}, "error", "visible in only 50%"),
     ({"n_faces": [0] * 20 + [1] * 180}, "warning", "lost in 10%"),

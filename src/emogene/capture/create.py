@@ -39,7 +39,7 @@ from emogene.capture.preflight import judge
 from emogene.capture.scenes import main_scene, signature
 from emogene.capture.smoothing import ChangeMeter, find_cuts, thumbnail
 from emogene.capture.steps import Progress, Steps, no_progress
-from emogene.capture.survey import Survey, survey_video
+from emogene.capture.survey import LONGEST_S, Survey, survey_video
 from emogene.capture.sync import delayed, expert_is_here, measure_offset
 from emogene.capture.tracker import Track, track_frames
 from emogene.capture.tracks import sound_of
@@ -55,7 +55,7 @@ from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray
 
 logger = logging.getLogger(__name__)
 
-CAPTURE_VERSION = 8
+CAPTURE_VERSION = 9
 """Raise when a step's result changes, so that old work folders are not reused."""
 PLATE_FRAMES = 120
 JPEG_QUALITY = 95
@@ -144,14 +144,15 @@ def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size
         raise UserError(f"{video}: no face was found; film one person facing the camera in good light")
     crop = choose_crop(boxes, survey.width, survey.height)
     if audio is None:
-        audio = Audio(np.zeros(survey.n_frames * SAMPLES_PER_FRAME, np.float32))
-    limit = max(1, round(audio.duration_s * FPS))
+        n_samples = round(survey.seconds(survey.n_frames) * FPS) * SAMPLES_PER_FRAME
+        audio = Audio(np.zeros(n_samples, np.float32))
+    limit = max(1, round(min(audio.duration_s, LONGEST_S) * FPS))
     change = ChangeMeter()
     signatures = []
     (steps.folder / "frames").mkdir(parents=True, exist_ok=True)
     shutil.rmtree(steps.folder / ORIGINALS, ignore_errors=True)
     _, pictures = read_video(video, float(FPS))
-    for index, (_, picture) in enumerate(steps.counted("frames", pictures, min(limit, survey.n_frames))):
+    for index, (_, picture) in enumerate(steps.counted("frames", pictures, limit)):
         if index == limit:
             break
         frame = crop.cut(picture, size_px)

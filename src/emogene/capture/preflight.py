@@ -13,7 +13,7 @@ import numpy as np
 
 from emogene.capture.crop import choose_crop
 from emogene.capture.steps import Progress, counted, no_progress
-from emogene.capture.survey import Survey, survey_video
+from emogene.capture.survey import LONGEST_S, Survey, survey_video
 from emogene.errors import MediaError, UserError
 from emogene.types import FPS, Audio
 
@@ -132,15 +132,20 @@ def judge(video: Path, survey: Survey, audio: Audio | None, offset_s: float | No
 def _length(survey: Survey, audio: Audio | None) -> list[Finding]:
     if survey.n_frames == 1:
         return [Finding("error", "length", "this is a still picture; give a video of the person speaking")]
-    seconds = survey.n_frames / FPS
+    seconds = survey.seconds(survey.n_frames)
     if audio is not None:
         seconds = min(seconds, audio.duration_s)
-    seconds -= len(survey.left_out) / FPS
+    seconds -= survey.seconds(len(survey.left_out))
     if seconds < MIN_SECONDS:
         sentence = f"{seconds:.1f} s of picture and sound are too short; film at least {MIN_SECONDS:.0f} s,"
         return [Finding("error", "length", sentence + " better two minutes")]
     if seconds < GOOD_SECONDS:
         sentence = f"{seconds:.0f} s will do, but a minute or more gives truer lips and more expressions"
+        return [Finding("warning", "length", sentence)]
+    if survey.duration_s > LONGEST_S + 1:
+        sentence = (
+            f"only the first {LONGEST_S / 60:.0f} minutes are used; cut out the part you want to be used"
+        )
         return [Finding("warning", "length", sentence)]
     return [Finding("good", "length", f"{seconds:.0f} s")]
 
@@ -268,14 +273,12 @@ def _form(survey: Survey) -> list[Finding]:
 def _movement(survey: Survey) -> list[Finding]:
     findings = []
     if survey.cuts:
-        times = ", ".join(f"{cut / FPS:.1f}" for cut in survey.cuts[:6])
+        times = ", ".join(f"{survey.seconds(cut):.1f}" for cut in survey.cuts[:6])
         count = "1 cut" if len(survey.cuts) == 1 else f"{len(survey.cuts)} cuts"
         sentence = f"{count} (at {times} s); motion is not smoothed across them"
         findings.append(Finding("warning", "cuts", sentence))
     if survey.left_out:
-        sentence = (
-            f"{len(survey.left_out) / FPS:.1f} s show another place, person or look (coat, hair, light)"
-        )
+        sentence = f"{survey.seconds(len(survey.left_out)):.1f} s show another place, person or look (coat, hair, light)"
         findings.append(Finding("warning", "scene", sentence + " and are left out"))
     change = survey.border_change
     # A cut changes the corners too: judge by the usual change, not the largest.

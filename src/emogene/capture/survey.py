@@ -19,7 +19,9 @@ from emogene.io.video import probe_video, read_video
 from emogene.types import FPS, ByteArray, FloatArray
 
 LOOK_EVERY = 10
-"""Frames (0.4 s) between two looks for faces."""
+"""Frames (0.4 s at 25 fps) between two looks for faces."""
+LONGEST_S = 300.0
+"""What comes later is not used: five minutes show a person well, and an hour of frames fills a disk."""
 MAX_FACES = 3
 SECOND_FACE_SHARE = 0.35
 """A second face smaller than this share of the first is a poster or a passer-by far behind."""
@@ -35,7 +37,8 @@ class Survey:
     n_faces: faces of comparable size. brightness: mean of the face, 0..255. sharpness: energy of fine
     detail in the face at a common size. roll_deg: by how much the head leans, clockwise. border_change: mean
     change of the picture's upper border between looks, grey levels. left_out: frames of another scene
-    (capture.scenes). irregular_share: of the steps in time.
+    (capture.scenes). irregular_share: of the steps in time. n_frames: that were looked at, at most 25 per
+    second, fewer where the film has fewer. looked_s: how long they are shown.
     """
 
     width: int
@@ -58,6 +61,11 @@ class Survey:
     cuts: list[int] = field(default_factory=list)
     left_out: list[int] = field(default_factory=list)
     irregular_share: float = 0.0
+    looked_s: float = 0.0
+
+    def seconds(self, n_frames: float) -> float:
+        """How long so many of the frames looked at are shown."""
+        return n_frames * (self.looked_s / max(self.n_frames, 1) if self.looked_s else 1 / FPS)
 
     def face_boxes(self) -> list[FaceBox]:
         """Boxes of the looks that found a face, in the scene that is used."""
@@ -94,7 +102,7 @@ def survey_video(video: Path, counted: Counted | None = None) -> Survey:
     )
     times_s: list[float] = []
     pictures = _at_25(read_video(video)[1], times_s)
-    total = max(1, round(info.duration_s * FPS))
+    total = max(1, round(min(info.duration_s, LONGEST_S) * min(info.fps or FPS, FPS)))
     items = pictures if counted is None else counted("survey", pictures, total)
     change = ChangeMeter()
     border: FloatArray | None = None
@@ -115,7 +123,8 @@ def survey_video(video: Path, counted: Counted | None = None) -> Survey:
     found.cuts = find_cuts(change.values)
     if signatures:
         found.left_out = np.flatnonzero(~main_scene(np.stack(signatures), found.cuts)).tolist()
-    found.duration_s = max(found.duration_s, round(found.n_frames / FPS, 3))
+    found.looked_s = _shown_s(times_s)
+    found.duration_s = max(found.duration_s, round(found.looked_s, 3))
     found.irregular_share = _irregular(times_s)
     return found
 
@@ -124,6 +133,8 @@ def _at_25(pictures: Iterator[tuple[float, ByteArray]], times_s: list[float]) ->
     """Pictures nearest to the 25 fps clock, without repeats; notes the time of every picture."""
     due = 0.0
     for pts_s, picture in pictures:
+        if pts_s >= LONGEST_S:
+            return
         times_s.append(pts_s)
         if pts_s >= due - 0.5 / FPS:
             yield picture
@@ -168,6 +179,13 @@ def _light(picture: ByteArray, box: FaceBox) -> tuple[float, float]:
 def _border(small: FloatArray) -> FloatArray:
     """The upper corners of a thumbnail, where in a portrait there is only background."""
     return np.concatenate([small[:24, :8].ravel(), small[:24, -8:].ravel()])
+
+
+def _shown_s(times_s: list[float]) -> float:
+    """How long pictures with these times are shown, the last as long as the usual one."""
+    if len(times_s) < 2:
+        return 0.0
+    return round(float(times_s[-1] - times_s[0] + np.median(np.diff(times_s))), 3)
 
 
 def _irregular(times_s: list[float]) -> float:
