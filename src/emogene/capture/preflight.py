@@ -278,7 +278,8 @@ def _movement(survey: Survey) -> list[Finding]:
         sentence = f"{count} (at {times} s); motion is not smoothed across them"
         findings.append(Finding("warning", "cuts", sentence))
     if survey.left_out:
-        sentence = f"{survey.seconds(len(survey.left_out)):.1f} s show another place, person or look (coat, hair, light)"
+        gone = survey.seconds(len(survey.left_out))
+        sentence = f"{gone:.1f} s show another place, person or look (coat, hair, light)"
         findings.append(Finding("warning", "scene", sentence + " and are left out"))
     change = survey.border_change
     # A cut changes the corners too: judge by the usual change, not the largest.
