@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from emogene.capture.background import Plate, background_plate
+from emogene.capture.create import CaptureConfig, Job
 from emogene.capture.matte import cut_out
+from emogene.capture.steps import Steps
 from emogene.io.clip import MASK_BACKGROUND, MASK_TORSO
+from emogene.io.images import read_mask, read_rgb, write_mask, write_rgb
+from emogene.io.tensors import save_arrays
 from emogene.types import ByteArray, FloatArray
 
 SIZE = 128
@@ -84,3 +90,35 @@ def test_only_the_part_that_moves_is_replaced() -> None:
     plate = plate_of(scenes)
     assert plate.moves[:, :30].min() > 0.8 and plate.moves[:, -30:].max() < 0.1
     np.testing.assert_allclose(plate.rgb[:, -12:], shelf[:, -12:], atol=3)
+
+
+def test_frames_before_a_moving_scene_are_kept_as_they_were_filmed(tmp_path: Path) -> None:
+    """Done twice, as after a stop: the second time reads the film, not the first time's result."""
+    job = Job(Steps(tmp_path), tmp_path, 3, [], [], CaptureConfig(size_px=SIZE))
+    person = soft_disk(42, 14)
+    mesh = np.full((3, 478, 3), SIZE / 2, np.float32)
+    save_arrays(
+        tmp_path / "track.safetensors",
+        {"mesh_px": mesh, "blendshapes": np.zeros((3, 52), np.float32), "valid": np.ones(3, np.uint8)},
+    )
+    write_rgb(tmp_path / "background.png", np.full((SIZE, SIZE, 3), 90, np.uint8))
+    write_mask(tmp_path / "background_seen.png", np.ones((SIZE, SIZE), np.uint8))
+    write_mask(tmp_path / "background_moves.png", np.full((SIZE, SIZE), 255, np.uint8))
+    for index in range(3):
+        write_rgb(job.frame_path(index), over(soft_disk(), (230, 40, 30), scene_at(index)))
+        write_mask(tmp_path / "person" / f"{index:06d}.png", (255 * person).astype(np.uint8))
+    filmed = [job.frame(index) for index in range(3)]
+    job.masks()
+    stilled = [read_rgb(job.frame_path(index)) for index in range(3)]
+    job.original_path(1).replace(job.frame_path(1))  # stopped between two frames
+    job.masks()
+    for index in range(3):
+        np.testing.assert_array_equal(job.frame(index), filmed[index])
+        np.testing.assert_array_equal(read_rgb(job.frame_path(index)), stilled[index])
+    assert np.abs(stilled[0].astype(int) - stilled[2]).mean() < 2
+    assert np.abs(stilled[0][:10].astype(int) - 90).max() <= 2
+    assert read_mask(tmp_path / "masks" / "000000.png")[SIZE // 2, SIZE // 2] > 0
+    # Where nothing moves any more, the film comes back.
+    write_mask(tmp_path / "background_moves.png", np.zeros((SIZE, SIZE), np.uint8))
+    job.masks()
+    np.testing.assert_array_equal(read_rgb(job.frame_path(2)), filmed[2])

@@ -110,7 +110,7 @@ def create_clip(
         outputs=[out / "frames.wav"],
     )
     facts = steps.facts("frames")
-    job = _Job(steps, out, facts["n_frames"], facts["cuts"], facts["left_out"], config)
+    job = Job(steps, out, facts["n_frames"], facts["cuts"], facts["left_out"], config)
     last = f"{job.n_frames - 1:06d}.png"
     track_key = steps.run("track", [frames_key], job.track, outputs=[out / "track.safetensors"])
     person_key = steps.run("person", [track_key], job.person, outputs=[out / "person" / last])
@@ -167,7 +167,7 @@ def _frames(steps: Steps, video: Path, survey: Survey, audio: Audio | None, size
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """The steps that work on the written frames."""
 
     steps: Steps
