@@ -133,6 +133,19 @@ def test_hair_that_the_masks_miss_is_not_part_of_the_scene() -> None:
     assert (plate[:, 102:108] == 20).all()
 
 
+def test_a_shadow_beside_the_person_stays() -> None:
+    size = 256
+    rows, columns = np.mgrid[:size, :size]
+    away = np.hypot(rows - 128, columns - 128)
+    shade = 28 * np.exp(-(((away - 64) / 9) ** 2))
+    scene = np.repeat((170 - shade)[..., None], 3, axis=2).astype(np.uint8)
+    person = away < 60
+    frame = np.where(person[..., None], np.uint8(140), scene)
+    found = background_plate([(frame, np.where(person, MASK_HEAD, MASK_BACKGROUND))] * 5)
+    shadow = (away > 66) & (away < 70)
+    assert np.abs(found.rgb.astype(int) - scene)[shadow].mean() < 4
+
+
 def test_a_shelf_goes_on_behind_the_person() -> None:
     size = 128
     scene = np.full((size, size, 3), 210, np.uint8)

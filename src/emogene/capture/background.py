@@ -31,6 +31,8 @@ LIKE_PERSON = 0.5
 """How near the person's colour must be, relative to the scene's: a red stripe beside a neck is not skin."""
 UNLIKE_SCENE = 10.0
 """Grey levels from the scene farther out below which a pixel of the rim is not questioned."""
+HAIR_EDGE = 3.0
+"""Grey levels per pixel: the median of a moving curl has 5 to 20, a shadow's rim 1 to 2."""
 MIN_VIEWS_SHARE = 0.03
 """A pixel seen free in fewer frames than this is not trusted."""
 STILL, MOVES = 10.0, 18.0
@@ -158,7 +160,7 @@ def clean_rim(plate: ByteArray, seen: NDArray[np.bool_], person: ByteArray) -> B
     to_scene = np.linalg.norm(colours - scene, axis=-1)
     to_person = np.linalg.norm(colours - person, axis=-1)
     missed = (to_person < LIKE_PERSON * to_scene) & (to_scene > UNLIKE_SCENE)
-    missed &= seen & ~outside
+    missed &= seen & ~outside & _near_edges(plate, seen)
     grown = cv2.dilate(missed.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     known = seen & ~(grown & ~outside)
     feather = max(1.0, FEATHER_SHARE * width)
@@ -166,6 +168,18 @@ def clean_rim(plate: ByteArray, seen: NDArray[np.bool_], person: ByteArray) -> B
     share = np.clip(clear / feather, 0, 1)[..., None]
     beyond = continued(plate, clear > feather)
     return np.asarray(share * plate + (1 - share) * beyond + 0.5, np.uint8)
+
+
+def _near_edges(plate: ByteArray, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[H, W] beside an edge: hair has some, a shadow of it on the wall, as dark, has none."""
+    import cv2
+
+    grey = cv2.cvtColor(plate, cv2.COLOR_RGB2GRAY)
+    slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 8
+    # Not the edge of what was seen.
+    inner = cv2.erode(seen.astype(np.uint8), np.ones((5, 5), np.uint8))
+    edges = (slope > HAIR_EDGE).astype(np.uint8) * inner
+    return np.asarray(cv2.dilate(edges, np.ones((9, 9), np.uint8)) > 0)
 
 
 def continued(plate: ByteArray, known: NDArray[np.bool_]) -> ByteArray:
