@@ -13,12 +13,21 @@ from emogene.data.takes import Take, TakeConfig, build_takes, load_takes
 from emogene.data.windows import Windows
 from emogene.errors import UserError
 from emogene.features.extractor import load_extractor
-from emogene.geometry.landmarks import EYES, MOUTH
+from emogene.geometry.landmarks import EYES, lip_opening
 from emogene.io.audio import read_audio
 from emogene.motion.model import MotionModel
 from emogene.motion.vae import MotionVae, plain
 from emogene.training.motion import train_motion, training_recipe
-from emogene.training.teachers import FREE_SPEECH, Teacher, load_teachers, spread_gains, taught_takes, teach
+from emogene.training.teachers import (
+    FREE_SPEECH,
+    FREE_WIDTH,
+    LATER,
+    Teacher,
+    load_teachers,
+    spread_gains,
+    taught_takes,
+    teach,
+)
 from tests.data.talker import Loudness, rhythm, talk
 
 
@@ -65,13 +74,36 @@ def test_spread_is_given_back(tracked: list[Take]) -> None:
     small = [(0.5 * take.offsets).astype(np.float32) for take in spoken]
     gains = spread_gains(small, tracked)
     assert gains is not None
-    made = np.concatenate([gains(motion) for motion in small])
-    true = np.concatenate([take.offsets for take in spoken]).astype(np.float32)
-    assert made[:, MOUTH].std(0).max() / true[:, MOUTH].std(0).max() == pytest.approx(FREE_SPEECH, abs=0.1)
+    made = replace(gains, sharper=0.0, later=0.0)
+    opening = np.concatenate([lip_opening(made(motion)) for motion in small]).std()
+    true = np.concatenate([lip_opening(take.offsets.astype(np.float32)) for take in spoken]).std()
+    assert opening / true == pytest.approx(FREE_SPEECH, abs=0.1)
     assert (gains(np.zeros((2, 68, 3), np.float32)) == 0).all()
     moved = np.ones((2, 68, 3), np.float32)
     assert (gains(moved)[:, EYES] == 1).all()
     assert spread_gains(small, []) is None
+
+
+def test_lips_are_widened_sharpened_and_delayed(tracked: list[Take]) -> None:
+    spoken = [take for take in tracked if take.speaker]
+    smiling = [take.offsets.astype(np.float32) for take in spoken]
+    wave = [0.008 * np.sin(np.arange(len(motion)) / 5) for motion in smiling]
+    for motion, width in zip(smiling, wave, strict=True):
+        motion[:, 54, 0] += width
+        motion[:, 48, 0] -= width
+    people = [replace(take, offsets=motion) for take, motion in zip(spoken, smiling, strict=True)]
+    gains = spread_gains(smiling, people)
+    assert gains is not None
+    made = np.concatenate([replace(gains, sharper=0.0, later=0.0)(motion) for motion in smiling])
+    width, opening = made[:, 54, 0] - made[:, 48, 0], lip_opening(made)
+    assert width.std() / opening.std() == pytest.approx(FREE_WIDTH, rel=0.05)
+    assert np.corrcoef(width, 2 * np.concatenate(wave))[0, 1] > 0.99
+    turn = np.zeros((60, 68, 3), np.float32)
+    turn[:, 54, 0] = np.sin(np.arange(60) / 2)
+    late, still = gains(turn)[5:-5, 54, 0], replace(gains, later=0.0)(turn)[5:-5, 54, 0]
+    assert still.std() > 1.02 * replace(gains, sharper=0.0)(turn)[5:-5, 54, 0].std()
+    shift = np.arange(len(late)) - LATER
+    assert np.abs(late[1:] - np.interp(shift[1:], np.arange(len(still)), still)).max() < 0.05
 
 
 def test_taught_takes_train_beside_tracked_ones(sounds: Path, tracked: list[Take], tmp_path: Path) -> None:
