@@ -41,6 +41,8 @@ which the scene stands still, and from which it moves: studios, walls and flags 
 BLOCK_PX = 4
 MOVING_SHARE = 0.05
 """Of the scene; less of it (a lamp, a far monitor) is left as it is."""
+CAMERA_SHARE = 0.5
+"""From here on it is the camera that moves: plain places, too, that do not show it."""
 MOVE_BLUR_SHARE = 0.03
 """How far a movement is spread over the picture: to its neighbours, not to the other side."""
 BACKDROP_BLUR_SHARE = 0.08
@@ -89,7 +91,7 @@ def background_plate(pairs: Iterable[tuple[ByteArray, ByteArray]]) -> Plate:
 
 
 def moving(stack: ByteArray, seen: NDArray[np.bool_]) -> FloatArray:
-    """Where the scene moves, [H, W] 0..1; zero everywhere where it hardly does.
+    """Where the scene moves, [H, W] 0..1: nowhere if it hardly does, everywhere if most of it does.
 
     Args:
         stack: [N, H, W, 3] frames.
@@ -111,8 +113,9 @@ def moving(stack: ByteArray, seen: NDArray[np.bool_]) -> FloatArray:
     near = np.maximum(cv2.GaussianBlur(known, (0, 0), blur), 1e-6)
     wide = cv2.GaussianBlur(deviation, (0, 0), blur) / near
     moves = np.clip((wide - STILL) / (MOVES - STILL), 0, 1) * known
-    if moves[often].mean() < MOVING_SHARE:
-        return np.zeros((height, width), np.float32)
+    share = float(moves[often].mean())
+    if not MOVING_SHARE < share < CAMERA_SHARE:
+        return np.full((height, width), float(share >= CAMERA_SHARE), np.float32)
     grey = np.repeat(np.asarray(255 * moves, np.uint8)[..., None], 3, axis=-1)
     filled = fill_holes(grey, often)[..., 0].astype(np.float32) / 255
     return np.asarray(cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
