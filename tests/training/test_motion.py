@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter1d
 
 from emogene.data.takes import Take, TakeConfig, build_takes, load_takes
 from emogene.errors import UserError
 from emogene.evaluate.motion import (
+    corrected,
     diversity,
     evaluate_motion,
     follow_table,
@@ -22,9 +24,11 @@ from emogene.evaluate.motion import (
 from emogene.evaluate.motion_judges import by_language, controls, projection_table, share_of_truth
 from emogene.evaluate.motion_person import person_table, with_common_offset
 from emogene.evaluate.sync import evaluate_sync
+from emogene.geometry.landmarks import lip_opening
 from emogene.io.files import read_json
 from emogene.motion.model import MotionModel
 from emogene.motion.sync import RECIPES as SYNC_RECIPES
+from emogene.motion.sync import SyncExpert
 from emogene.motion.vae import RECIPES as MOTION_RECIPES
 from emogene.motion.vae import MotionVae
 from emogene.training.adapt import adapt_motion
@@ -32,7 +36,7 @@ from emogene.training.loop import LoopConfig
 from emogene.training.motion import train_motion, training_recipe
 from emogene.training.sync import train_sync
 from emogene.training.sync import training_recipe as sync_recipe
-from emogene.types import Audio
+from emogene.types import Audio, FloatArray
 from tests.data.talker import Loudness, rhythm, talk
 
 
@@ -132,6 +136,28 @@ def test_fitting_is_judged_on_what_is_left(model, tmp_path: Path) -> None:
     assert rows["fitted"]["nmse"] < rows["as everybody"]["nmse"]
     late = [replace(clip, about=clip.about | {"av_offset_frames": k}) for k, clip in enumerate(pieces)]
     assert [clip.about["av_offset_frames"] for clip in with_common_offset(late)] == [1, 1, 1, 3]
+
+
+class Hearing(SyncExpert):
+    """Sure that lips open as far as the sound is loud."""
+
+    def similarity(self, features: FloatArray, landmarks: FloatArray) -> FloatArray:
+        opening = lip_opening(landmarks)
+        sound, mouth = features[::2, 0] / features[:, 0].max(), (opening - opening.min()) / np.ptp(opening)
+        return np.asarray(-((sound[:, None] - mouth[None]) ** 2), np.float32)
+
+
+def test_offsets_are_taken_out_whole_or_exactly(tmp_path: Path) -> None:
+    clip = talk(tmp_path / "late", seconds=12, late=2)
+    landmarks = gaussian_filter1d(clip.arrays["landmarks_cano"], 1, axis=0)
+    halfway = 0.6 * landmarks[:-1] + 0.4 * landmarks[1:]
+    clip = replace(clip, arrays=clip.arrays | {"landmarks_cano": np.concatenate([landmarks[:1], halfway])})
+    expert = Hearing(SYNC_RECIPES["tiny"]())
+    whole, exact = (
+        corrected(clip, expert, Loudness(), rhythm, exact).about["av_offset_frames"]
+        for exact in (False, True)
+    )
+    assert whole == 3 and exact == pytest.approx(2.6, abs=0.2)
 
 
 def test_adapts_to_a_person(model, tmp_path: Path) -> None:
