@@ -131,9 +131,10 @@ static int finish(int isa, int threads, int64_t height, int64_t width) {
   auto leave = random_floats(17 * kTorsoHidden, 1.0f), leave_bias = random_floats(17, 1.0f);
   const float shoulders[6] = {0.1f, -0.2f, 0.05f, 0.1f, 0.4f, -0.3f};
   knots[3] = __builtin_nanf("");
+  auto plane_place = zeros(2);
   const Composite composite{channels.data(), opacity.data(), height, width, height / 3, plane.data(), side, 0.9f, 0.25f,
                             knots.data(), shoulders, down.data(), right.data(), across, enter.data(), shade.data(),
-                            leave.data(), leave_bias.data(), input.data(), cols, 32};
+                            leave.data(), leave_bias.data(), input.data(), cols, 32, plane_place.data()};
   CHECK(eg_compose(isa, threads, &composite))
   const size_t cells = (size_t)((rows - 2) / 4 * ((cols - 2) / 4));
   std::vector<int32_t> made(cells), hidden(cells), ring(cells);
@@ -160,7 +161,8 @@ static int finish(int isa, int threads, int64_t height, int64_t width) {
     const Enlargement enlargement{out.data(), height, width, cols, 96, layers_of_detail, made.data(),
                                   all ? -1 : coverage.n_made, eye, directions.data(), opacity.data(), depth.data(),
                                   warp.data(), warp_side, texture.data(), texels, 1.0f / 256, surface.data(),
-                                  place.data(), enlarged.data()};
+                                  place.data(), enlarged.data(), all ? texture.data() : nullptr, texels, texels - 2,
+                                  plane_place.data(), input.data(), 32};
     CHECK(eg_enlarge(isa, threads, &enlargement))
   }
   const int64_t full_width = 4 * width + 8, full_height = 4 * height + 4, pixels = full_width * full_height;

@@ -12,7 +12,7 @@ from emogene.render.volume import RayOutput
 
 def make_torso() -> Torso:
     torch.manual_seed(0)
-    torso = Torso(TorsoConfig(plane=37)).eval()
+    torso = Torso(TorsoConfig(plane=37, detail=32)).eval()
     with torch.no_grad():
         torso.plane.normal_(0, 1)
         for layer in torso.bend:
@@ -44,6 +44,12 @@ def test_composite_equals_torch(isa, threads, size, top):
         out = torch.full((height + 5, width + 3, 32), 7.0)
         composer = NativeComposer(torso, height, width, top)
         composer.compose(head, bends(torso, pose, code, shoulders)[0], out)
+        place = torso.place(pose, code, shoulders, xy)[0]
+    assert composer.place is not None
+    kept = composer.place.view(height, width, 2).permute(2, 0, 1)
+    assert torch.allclose(kept[:, top:], place, atol=1e-4)
+    # Pixels of the first row with torso look at the one above, too.
+    assert top == 0 or torch.allclose(kept[:, top - 1], place[:, 0], atol=1e-4)
     result = out[1 : 1 + height, 1 : 1 + width, :18].permute(2, 0, 1)
     assert float((result - expected).abs().max()) < 2e-4
     untouched = out.clone()

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from emogene.render.compose import NativeComposer, bends
 from emogene.render.convolve import NativeDecoder
 from emogene.render.decoder import SCALE, Decoder, DecoderConfig
 from emogene.render.detail import (
@@ -14,7 +15,8 @@ from emogene.render.detail import (
     first_layer,
     surface_place,
 )
-from emogene.render.enlarge import NativeDetail, packed_texture
+from emogene.render.enlarge import NativeDetail, Under, packed_texture
+from emogene.render.torso import Torso, TorsoConfig, picture_grid
 from emogene.render.volume import RayOutput
 
 
@@ -198,6 +200,42 @@ def test_kernel_equals_torch(isa, threads, layers, size):
         expected = add_detail(picture, gains, detail(place, SCALE))[0]
     assert result.shape == expected.shape == (4, 4 * height, 4 * width)
     assert float((result - expected).abs().max()) < (3e-2 if isa in ("avx512fp16", "amx") else 5e-3)
+
+
+def test_kernel_lays_detail_on_the_torso_like_torch(isa, threads):
+    height, width, top = 13, 10, 4
+    torch.manual_seed(0)
+    torso = Torso(TorsoConfig(plane=20, detail=48, detail_top=10)).eval()
+    decoder = Decoder(DecoderConfig(width=16, depth=1, layers=1, torso=True)).eval()
+    with torch.no_grad():
+        torso.detail.copy_(0.3 * torch.randn_like(torso.detail).bfloat16().float())
+        torso.bend[-1].weight.normal_(0, 0.2)
+    detail, (origin, rays_d, head) = make_detail(1), looking_at_the_cube(height, width)
+    pose, code, shoulders = torch.randn(1, 6), torch.randn(1, 32), 0.1 * torch.randn(1, 6)
+    warp, composite = torch.zeros(4, 4, 4, 3), torch.rand(18, height, width)
+    composite[16], composite[17, :top] = head.opacity, 0.0
+    native = NativeDecoder(decoder)
+    with torch.inference_mode():
+        xy = picture_grid(height, width)[:, 2 * top :].contiguous()
+        below = F.pad(torso.place(pose, code, shoulders, xy), (0, 0, top, 0), mode="replicate")
+        picture, gains = decoder(composite[None], code)
+        on_head = surface_place(
+            origin.expand(1, height, width, 3), rays_d[None], head.opacity[None], head.depth[None], warp[None]
+        )
+        both = torch.cat([detail(on_head, SCALE), torso.fine(below, SCALE)], 1)
+        expected = add_detail(picture, gains, both)[0]
+        without = add_detail(picture, gains[:, :1], both[:, :3])[0]
+        taken = native.input(height, width)
+        decoded = native.decode(composite, code[0])
+        composer = NativeComposer(torso, height, width, top)
+        out = torch.zeros(height + 6, width + 6, 32)
+        composer.compose(head, bends(torso, pose, code, shoulders)[0], out)
+        under = Under(taken, composer.place)
+        laid = NativeDetail(detail, torso.fine_picture())
+        result = laid.enlarge(decoded, head, origin, rays_d, warp, under=under).planes()
+    close = 3e-2 if isa in ("avx512fp16", "amx") else 5e-3
+    assert float((result - expected).abs().max()) < close
+    assert float((expected - without).abs().max()) > 10 * close
 
 
 def test_broken_numbers_stay_in_range(isa):

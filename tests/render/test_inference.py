@@ -26,8 +26,8 @@ def make_model(head: FieldConfig | None = None) -> PortraitModel:
         low=SIZE // 4,
         head=head or FieldConfig(log2_table=8, finest=32, occupancy=16),
         warp=WarpConfig(grid=8),
-        torso=TorsoConfig(plane=24),
-        decoder=DecoderConfig(width=16, depth=1),
+        torso=TorsoConfig(plane=24, detail=60, detail_top=20),
+        decoder=DecoderConfig(width=16, depth=1, torso=True),
     )
     model = PortraitModel(config, toy_neutral())
     offsets, eyes, poses = toy_motion(9)
@@ -35,6 +35,7 @@ def make_model(head: FieldConfig | None = None) -> PortraitModel:
     model.fit(offsets, eyes, poses, shoulders, torso_top=0.4)
     with torch.no_grad():
         model.detail.texture.copy_(0.1 * torch.randn_like(model.detail.texture).bfloat16().float())
+        model.torso.detail.copy_(0.1 * torch.randn_like(model.torso.detail).bfloat16().float())
         model.head.table.copy_((100 * model.head.table).bfloat16().float())
         model.head.layer3.bias[0] = 3.0
         model.torso.leave.bias[16] = -1.0

@@ -69,7 +69,7 @@ def test_patches_show_what_was_drawn_there(clip: Clip, tmp_path: Path, draft: bo
     drawn.pictures[:, :3] = [_means(frames.rgb[frame], block) for frame in chosen]
     patch = PatchSampler(frames, drawn, 8, 3, (1, 1, 1, 1)).draw(np.random.default_rng(0))
     assert (
-        patch.draft == draft and patch.composite.shape == (3, 18, 8, 8) and patch.place.shape == (3, 2, 8, 8)
+        patch.draft == draft and patch.composite.shape == (3, 18, 8, 8) and patch.place.shape == (3, 4, 8, 8)
     )
     assert patch.rgb.shape == (3, 3, 32, 32) and set(patch.frames.tolist()) <= set(chosen.tolist())
     assert torch.allclose(patch.composite[:, :3], F.avg_pool2d(patch.rgb, 4), atol=2e-3)

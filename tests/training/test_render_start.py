@@ -1,12 +1,20 @@
 """What the decoder starts from: flow, and detail averaged over pictures."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from emogene.io.clip import MASK_HEAD
+from emogene.io.clip import MASK_HEAD, MASK_TORSO
 from emogene.render.detail import Detail, DetailConfig
-from emogene.training.render_start import DetailAverage, flow, moved, solid_head, write_detail
+from emogene.render.inference import PixelGrid
+from emogene.training.render import PortraitTrainer, tiny
+from emogene.training.render_detail import finish_detail, weigh_detail
+from emogene.training.render_frames import open_frames
+from emogene.training.render_start import DetailAverage, flow, moved, solid_part, write_detail
+from emogene.training.render_start_torso import start_torso
+from tests.render.toy_clip import toy_neutral, write_toy_clip
 
 
 def picture(size: int = 96) -> torch.Tensor:
@@ -29,7 +37,7 @@ def test_flow_finds_a_shift_and_moving_undoes_it() -> None:
 
 def test_average_lays_out_what_is_missed() -> None:
     detail = Detail(DetailConfig(texels=48, layers=1))
-    average = DetailAverage(detail)
+    average = DetailAverage(48)
     size = 96
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     place = torch.stack([(x + 0.5) * 2 / size - 1, (y + 0.5) * 2 / size - 1])
@@ -46,6 +54,50 @@ def test_average_lays_out_what_is_missed() -> None:
 def test_outline_is_not_solid() -> None:
     labels = np.zeros((64, 64), np.uint8)
     labels[16:48, 16:48] = MASK_HEAD
-    solid = solid_head(labels, torch.ones(16, 16))
+    solid = solid_part(labels, torch.ones(16, 16))
     assert solid[32, 32] and not solid[18, 32] and not solid[5, 5]
-    assert not solid_head(labels, torch.zeros(16, 16)).any()
+    assert not solid_part(labels, torch.zeros(16, 16)).any()
+
+
+def test_torso_detail_is_what_small_pictures_miss(tmp_path: Path) -> None:
+    clip = write_toy_clip(tmp_path / "clip", n_frames=44)
+    frames = open_frames(clip, tmp_path / "frames", low=32, max_frames=100)
+    trainer = PortraitTrainer(frames, toy_neutral(), tiny())
+    model, torso = trainer.model, trainer.model.torso
+    assert 0 < torso.config.detail_top == torso.config.detail - torso.detail.shape[1]
+    with torch.no_grad():
+        # A torso that is one colour everywhere: the whole of the cloth's stripes is missed.
+        torso.leave.weight.zero_()
+        torso.leave.bias[:16] = 0.0
+        torso.leave.bias[16] = 6.0
+        model.head.layer3.bias[0] = -20.0
+    start_torso(model, frames, trainer.look, most=6)
+    frame = 3
+    grid = PixelGrid.of(model, "standard", frames.rgb.shape[1])
+    places = grid.small(model, trainer.look(frame))[1]
+    shown = 0.5 + torso.fine(places[:, 2:], 4).detach()[0].permute(1, 2, 0).numpy()
+    inside = np.array(frames.labels[frame]) == MASK_TORSO
+    inside[:-12] = False
+    real = frames.rgb[frame].astype(np.float32) / 255
+    assert np.abs(shown - real)[inside].mean() < 0.35 * np.abs(real - 0.5)[inside].mean()
+
+
+def test_detail_that_no_picture_bears_out_fades(tmp_path: Path) -> None:
+    clip = write_toy_clip(tmp_path / "clip", n_frames=44)
+    frames = open_frames(clip, tmp_path / "frames", low=32, max_frames=100)
+    trainer = PortraitTrainer(frames, toy_neutral(), tiny())
+    finish_detail(trainer.model, trainer.recipe)
+    model, detail = trainer.model, trainer.model.detail
+    with torch.no_grad():
+        detail.texture.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+        for picture in detail.pictures():
+            picture.normal_(0, 0.1)
+        model.head.layer3.bias[0] = 6.0
+    before = [part.detach().clone() for part in detail.parameters()]
+    weigh_detail(model, frames, trainer.look, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, detail.parameters(), strict=True))
+    weigh_detail(model, frames, trainer.look, 0.5, most=6)
+    shares = [(after / own).detach() for own, after in zip(before, detail.parameters(), strict=True)]
+    # Noise is in none of the pictures.
+    assert max(float(share.max()) for share in shares) < 0.6
+    assert min(float(share.min()) for share in shares) > 0.1

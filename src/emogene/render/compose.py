@@ -46,7 +46,10 @@ def bends(torso: Torso, pose: Tensor, code: Tensor, shoulders: Tensor) -> list[B
 
 
 class NativeComposer:
-    """A torso ready for the kernel, for pictures of one size."""
+    """A torso ready for the kernel, for pictures of one size; keeps its places, so one thread at a time.
+
+    place: [h w, 2] of the last frame on the torso's detail, in -1..1; None where there is none.
+    """
 
     def __init__(self, torso: Torso, height: int, width: int, top: int) -> None:
         """Prepare.
@@ -66,6 +69,7 @@ class NativeComposer:
         self._leave = torso.leave.weight.detach().view(CHANNELS + 1, -1).contiguous()
         assert torso.leave.bias is not None
         self._leave_bias = torso.leave.bias.detach().contiguous()
+        self.place = torch.zeros(height * width, 2) if torso.detail.numel() else None
         self._across_y = _spline(2 * height).T.contiguous()
         self._across_x = F.pad(_spline(2 * width), (0, -2 * width % 16)).contiguous()
 
@@ -90,6 +94,7 @@ class NativeComposer:
             "leave": self._leave,
             "leave_bias": self._leave_bias,
             "out": out,
+            "place": self.place,
         }
         composite = binding.CompositeStruct(
             height=height,

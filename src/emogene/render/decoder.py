@@ -6,7 +6,7 @@ bilinear interpolation of its colour, so the network only ever learns what inter
 Colour is premultiplied by alpha: an empty picture is exactly zero and the background comes afterwards.
 
 composite [B, 18, h, w] (16 channels premultiplied, head alpha, torso alpha), code [B, 32]
-    -> picture [B, 4, 2h, 2w], gains of the detail layers [B, layers, h, w]
+    -> picture [B, 4, 2h, 2w], gains of the detail layers, then of the torso's detail [B, layers + 1, h, w]
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ SHUFFLE = 2
 CHANNELS = 16
 INPUTS = CHANNELS + 2
 THIN = 1 / 256
-"""Opacity of the head up to which a low pixel shows no detail."""
+"""Opacity of the head (or torso) up to which a low pixel shows none of its detail."""
 FIRST_GAIN = 1.6
 """Gain that the first layer of detail starts with: a mean over frames has lost a third of its contrast."""
 PIXELS = 4 * SHUFFLE**2
 """Outputs per low pixel that are shuffled into rgb and alpha."""
+OUTPUTS = PIXELS + 16
+"""A multiple of 16, as the kernels want it; between the layers' gains and the torso's nothing is read."""
+TORSO_GAIN = OUTPUTS - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,8 @@ class DecoderConfig:
     """Residual convolutions between the first and the last."""
     layers: int = 2
     """Detail layers (``detail.py``) that a gain per pixel is made for."""
+    torso: bool = False
+    """Whether the torso's detail (``torso.Torso.fine``) has a gain too; portraits made earlier have none."""
 
 
 class Decoder(nn.Module):
@@ -53,8 +58,7 @@ class Decoder(nn.Module):
         width = config.width
         self.enter = nn.Conv2d(INPUTS, width, 3, padding=1)
         self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(config.depth))
-        # A multiple of 16, as the kernels want it; what is beyond the gains is never read.
-        self.leave = nn.Conv2d(width + INPUTS, PIXELS + 16, 3, padding=1)
+        self.leave = nn.Conv2d(width + INPUTS, OUTPUTS, 3, padding=1)
         # One row of biases per layer from the frame code and the scale flag.
         self.modulate = nn.Linear(CODE + 1, width * (config.depth + 1))
         nn.init.zeros_(self.modulate.weight)
@@ -68,8 +72,9 @@ class Decoder(nn.Module):
             self.leave.bias.zero_()
             _write_bilinear(picture[:, width:])
             # The first layer of detail starts fully seen everywhere, the others wait for a use.
-            self.leave.weight[PIXELS : PIXELS + 1].zero_()
-            self.leave.bias[PIXELS : PIXELS + 1] = FIRST_GAIN
+            for gain in (PIXELS, TORSO_GAIN):
+                self.leave.weight[gain].zero_()
+                self.leave.bias[gain] = FIRST_GAIN
 
     def forward(self, composite: Tensor, code: Tensor, draft: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
         """Decode.
@@ -80,8 +85,8 @@ class Decoder(nn.Module):
             draft: 1 for the coarse grid of the draft quality, 0 for the standard one; a number or [B, 1].
 
         Returns:
-            picture [B, 4, 2h, 2w]: premultiplied rgb and alpha, not clamped; gains [B, layers, h, w] of the
-            detail that is to be added (``detail.add_detail``).
+            picture [B, 4, 2h, 2w]: premultiplied rgb and alpha, not clamped; gains [B, layers, h, w] (one
+            more with ``config.torso``) of the detail that is to be added (``detail.add_detail``).
         """
         flag = torch.as_tensor(draft, dtype=code.dtype, device=code.device).expand(len(code), 1)
         bias = self.modulate(torch.cat([code, flag], 1).to(self.modulate.weight.dtype))
@@ -94,8 +99,11 @@ class Decoder(nn.Module):
             hidden = hidden + F.leaky_relu(block(hidden) + biases[:, index + 1], 0.1)
         both = torch.cat([F.pad(hidden, (1, 1, 1, 1)), wide], 1)
         out = F.conv2d(both, self.leave.weight, self.leave.bias)
-        reach = (composite[:, CHANNELS : CHANNELS + 1] - THIN).clamp(min=0.0)
-        return F.pixel_shuffle(out[:, :PIXELS], SHUFFLE), out[:, PIXELS : PIXELS + self.config.layers] * reach
+        reach = (composite[:, CHANNELS:] - THIN).clamp(min=0.0)
+        gains = out[:, PIXELS : PIXELS + self.config.layers] * reach[:, :1]
+        if self.config.torso:
+            gains = torch.cat([gains, out[:, TORSO_GAIN:] * reach[:, 1:]], 1)
+        return F.pixel_shuffle(out[:, :PIXELS], SHUFFLE), gains
 
 
 def _write_bilinear(weight: Tensor) -> None:

@@ -6,6 +6,7 @@ The texture is kept as bf16 pairs (values differ by 2^-9), one gather for two ch
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +24,25 @@ FAINT = (1 / 256, 1 / 16)
 """Change of an amount, and of an iris' place in texels, that is not drawn anew."""
 
 
-class NativeDetail:
-    """A detail texture ready for the kernel; keeps its buffers, so one thread at a time."""
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What a frame's torso is drawn from.
 
-    def __init__(self, detail: Detail) -> None:
+    composite: [rows, columns, stride] that the decoder took. place: [h w, 2] of ``NativeComposer``.
+    """
+
+    composite: Tensor
+    place: Tensor
+
+
+class NativeDetail:
+    """Detail textures ready for the kernel; keeps its buffers, so one thread at a time."""
+
+    def __init__(self, detail: Detail, torso: Tensor | None = None) -> None:
+        """Prepare the head's detail and the torso's [3, rows, columns]; None: it has none."""
         loaded = backends.kernels()
         assert loaded is not None
+        self._torso = None if torso is None else packed_texture(torso.detach())
         self._kernels, self._layers = loaded, detail.config.layers
         self._side = detail.config.texels
         self._texture = packed_texture(detail.texture.detach()[0])
@@ -56,6 +70,7 @@ class NativeDetail:
         rays_d: Tensor,
         warp: Tensor,
         mix: Tensor | None = None,
+        under: Under | None = None,
     ) -> Decoded:
         """Make four times the size of it.
 
@@ -66,6 +81,7 @@ class NativeDetail:
             rays_d: [h, w, 3] unit directions.
             warp: [G, G, G, 3].
             mix: [boxes + 2] of a frame (``Detail.mix``); None: the usual picture as it is.
+            under: the torso, where it has detail.
 
         Returns:
             4 planes of 4 x 4 pixels per low pixel; valid until the next call.
@@ -91,6 +107,11 @@ class NativeDetail:
             "place": place,
             "out": out,
         }
+        if self._torso is not None and under is not None:
+            tensors |= {"torso": self._torso, "torso_place": under.place, "composite": under.composite}
+            torso_rows, torso_columns, stride = *self._torso.shape[:2], under.composite.shape[2]
+        else:
+            torso_rows = torso_columns = stride = 0
         enlargement = binding.EnlargementStruct(
             height=height,
             width=width,
@@ -101,9 +122,12 @@ class NativeDetail:
             warp_side=warp.shape[0],
             side=self._side,
             thin=THIN,
+            torso_rows=torso_rows,
+            torso_columns=torso_columns,
+            stride=stride,
             **{name: binding.address(tensor) for name, tensor in tensors.items()},
         )
-        assert channels >= PIXELS + self._layers
+        assert channels >= PIXELS + self._layers + 1
         self._kernels.call("eg_enlarge", binding.thread_count(), ctypes.byref(enlargement))
         return Decoded(out, height, width, decoded.cells)
 

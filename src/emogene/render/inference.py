@@ -22,7 +22,7 @@ from emogene.render.compose import Bend, NativeComposer, bends, cover, cover_mas
 from emogene.render.convolve import NativeDecoder
 from emogene.render.decoder import SCALE, SHUFFLE
 from emogene.render.detail import add_detail, coarse, surface_place
-from emogene.render.enlarge import NativeDetail
+from emogene.render.enlarge import NativeDetail, Under
 from emogene.render.model import PortraitModel, layered
 from emogene.render.rays import camera_origin
 from emogene.render.torso import picture_grid
@@ -104,10 +104,10 @@ class PixelGrid:
         return camera_origin(look.camera_from_head, model.config.box), self.directions @ _rotation(look)
 
     def small(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
-        """In torch: composite [1, 18, h, w], and where the head lies on its texture [1, 2, h, w]."""
+        """In torch: composite [1, 18, h, w], and places on the textures of head and torso [1, 4, h, w]."""
         origin, directions = rays = self.rays(model, look)
         head = self.head(model, look, rays)
-        torso, alpha = self.torso(model, look)
+        torso, alpha, torso_place = self.torso(model, look)
         place = surface_place(
             origin.expand_as(directions)[None],
             directions[None],
@@ -116,13 +116,17 @@ class PixelGrid:
             look.warp[None],
         )
         channels = head.channels.permute(2, 0, 1)[None]
-        return layered(channels, head.opacity[None, None], torso, alpha), place
+        composite = layered(channels, head.opacity[None, None], torso, alpha)
+        return composite, torch.cat([place, torso_place], 1)
 
-    def torso(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
-        """Torso channels [1, 16, h, w] and alpha [1, 1, h, w] in torch, computed where torso can be."""
+    def torso(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor, Tensor]:
+        """Torso channels [1, 16, h, w], alpha [1, 1, h, w], place [1, 2, h, w]; made where torso can be."""
         xy = picture_grid(self.height, self.width)[:, 2 * self.top :].contiguous()
-        channels, alpha = model.torso(look.features, look.code, look.shoulders, xy)
-        return F.pad(channels, (0, 0, self.top, 0)), F.pad(alpha, (0, 0, self.top, 0))
+        about = (look.features, look.code, look.shoulders, xy)
+        channels, alpha = model.torso(*about)
+        above = (0, 0, self.top, 0)
+        place = F.pad(model.torso.place(*about), above, mode="replicate")
+        return F.pad(channels, above), F.pad(alpha, above), place
 
 
 def looks(
@@ -180,7 +184,8 @@ class Drawer:
         ):
             self._decoder = NativeDecoder(model.decoder)
             self._composer = NativeComposer(model.torso, grid.height, grid.width, grid.top)
-            self._detail = NativeDetail(coarse(model.detail) if grid.draft else model.detail)
+            torso = model.torso.fine_picture(coarse=bool(grid.draft)) if model.config.decoder.torso else None
+            self._detail = NativeDetail(coarse(model.detail) if grid.draft else model.detail, torso)
         else:
             decoder = copy.deepcopy(model.decoder).to(self._dtype)
             self._torch_decoder = decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -197,7 +202,8 @@ class Drawer:
         self._composer.compose(head, look.bend, picture)
         where = cover(picture, grid.height, grid.width, FAINT)
         decoded = self._decoder.run(grid.height, grid.width, look.code[0], grid.draft, where)
-        enlarged = self._detail.enlarge(decoded, head, *rays, look.warp, look.mix[0])
+        under = None if self._composer.place is None else Under(picture, self._composer.place)
+        enlarged = self._detail.enlarge(decoded, head, *rays, look.warp, look.mix[0], under)
         if self._canvas.size == (SCALE * grid.height, SCALE * grid.width):
             return paint(enlarged, self._canvas)
         if self._canvas.size == (SCALE // 2 * grid.height, SCALE // 2 * grid.width):
@@ -213,7 +219,7 @@ class Drawer:
         decoded, gains = (part.float() for part in self._torch_decoder(small, code, grid.draft))
         decoded = torch.where(_repeated(made, SHUFFLE), decoded, 0.0)
         gains = torch.where(made, gains, 0.0)
-        detail = model.detail(place, SCALE, look.mix, coarse=bool(grid.draft))
+        detail = model.fine(place, SCALE, look.mix, coarse=bool(grid.draft))
         pixels = add_detail(decoded, gains, detail)[0]
         return finish(torch.where(_repeated(made, SCALE), pixels, 0.0), self._canvas)
 

@@ -35,6 +35,26 @@ def gradients(predicted: Tensor, target: Tensor, weight: Tensor, levels: int = 3
     return total / levels
 
 
+def unlikeness(shown: Tensor, target: Tensor, weight: Tensor, window: int = 7) -> Tensor:
+    """One minus structural similarity (Wang et al. 2004), mean over windows.
+
+    Windows are squares of equal weights: a Gaussian of one channel takes four times as long to go back.
+
+    Args:
+        shown, target: [B, C, H, W] in 0..1.
+        weight: [B, 1, H, W] of the places.
+        window: edge, pixels.
+    """
+    products = torch.cat([shown, target, shown**2, target**2, shown * target], 1)
+    means = F.avg_pool2d(products, window, 1).chunk(5, 1)
+    ours, theirs, own, other, both = means
+    spread, theirs_spread, common = own - ours**2, other - theirs**2, both - ours * theirs
+    light = (2 * ours * theirs + 1e-4) / (ours**2 + theirs**2 + 1e-4)
+    form = (2 * common + 9e-4) / (spread + theirs_spread + 9e-4)
+    near = F.avg_pool2d(weight, window, 1)
+    return ((1 - light * form) * near).mean() / near.mean().clamp(min=1e-6)
+
+
 def texture(predicted: Tensor, target: Tensor, weight: Tensor, window: int = 8) -> Tensor:
     """Difference of log local detail: how much fine structure there is, whatever its phase."""
 

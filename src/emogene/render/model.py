@@ -133,6 +133,18 @@ class PortraitModel(nn.Module):
         self.code.fit(offsets, eyes, features.numpy())
         self.torso.fit(features, torch.from_numpy(np.array(shoulders, np.float32)))
 
+    def fine(self, place: Tensor, scale: int, mix: Tensor | None = None, *, coarse: bool = False) -> Tensor:
+        """Detail of head and torso that the decoder's gains are for, [B, 3 gains, scale h, scale w].
+
+        Args:
+            place: [B, 4, h, w] on the textures of head and torso (``inference.PixelGrid.small``).
+            scale, mix, coarse: as for ``Detail.forward``.
+        """
+        head: Tensor = self.detail(place[:, :2], scale, mix, coarse=coarse)
+        if not self.config.decoder.torso:
+            return head
+        return torch.cat([head, self.torso.fine(place[:, 2:], scale, coarse=coarse)], 1)
+
     def pose_features(self, camera_from_head: Tensor) -> Tensor:
         """[B, 4, 4] -> [B, 6] of about unit size."""
         return pose_features(camera_from_head, self.rest_pose, self.pose_spread)

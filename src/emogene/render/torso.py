@@ -33,6 +33,10 @@ class TorsoConfig:
     knots: int = 12
     """Edge of the displacement grid."""
     hidden: int = 48
+    detail: int = 0
+    """Edge, in texels, that a picture of fine structure (cloth, tie, neck) has on the plane; 0: none."""
+    detail_top: int = 0
+    """First row of it that is kept: above there is never any torso."""
 
 
 MARGIN = 1.12
@@ -82,6 +86,7 @@ class Torso(nn.Module):
         self.shade = nn.Linear(condition, config.hidden)
         self.leave = nn.Conv2d(config.hidden, channels + 1, 1)
         nn.init.zeros_(self.shade.weight)
+        self.detail = nn.Parameter(torch.zeros(3, config.detail - config.detail_top, config.detail))
 
     @torch.no_grad()
     def fit(self, pose: Tensor, shoulders: Tensor) -> None:
@@ -109,8 +114,47 @@ class Torso(nn.Module):
         Returns:
             channels [B, 16, h, w] (rgb first, in 0..1, not multiplied by alpha), alpha [B, 1, h, w].
         """
+        condition = self._condition(pose, code, shoulders)
+        place = self._place(condition, shoulders, xy)
+        plane = self.plane.expand(len(place), -1, -1, -1)
+        read = F.grid_sample(plane, place, padding_mode="border", align_corners=False)
+        hidden = self.enter(F.pixel_unshuffle(read, 2)) + self.shade(condition)[:, :, None, None]
+        out = self.leave(F.relu(hidden))
+        rgb = torch.sigmoid(out[:, :3])
+        return torch.cat([rgb, out[:, 3 : self.channels]], 1), torch.sigmoid(out[:, self.channels :])
+
+    def place(self, pose: Tensor, code: Tensor, shoulders: Tensor, xy: Tensor) -> Tensor:
+        """Where low pixels lie on the plane, [B, 2, h, w] (x, y) in [-1, 1]; arguments as for ``forward``."""
+        samples = self._place(self._condition(pose, code, shoulders), shoulders, xy)
+        return F.avg_pool2d(samples.permute(0, 3, 1, 2), 2)
+
+    def fine(self, place: Tensor, scale: int, *, coarse: bool = False) -> Tensor:
+        """The fine structure at places [B, 2, h, w]: [B, 3, scale h, scale w].
+
+        Args:
+            place: of ``place``; interpolated between low pixels.
+            scale: pixels per low pixel.
+            coarse: for a picture of half the usual size: read it at half its own.
+        """
+        at = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
+        picture = self.fine_picture(coarse=coarse)
+        kept = 1.0 - self.config.detail_top / self.config.detail
+        at = torch.stack([at[:, 0], (at[:, 1] - 1.0) / kept + 1.0], -1)
+        batch, height, width = at.shape[:3]
+        tall = at.reshape(1, batch * height, width, 2)
+        values = F.grid_sample(picture[None], tall, padding_mode="border", align_corners=False)
+        return values.view(3, batch, height, width).transpose(0, 1)
+
+    def fine_picture(self, *, coarse: bool = False) -> Tensor:
+        """The fine structure on the plane, [3, rows, columns], or half of both."""
+        return F.avg_pool2d(self.detail, 2) if coarse else self.detail
+
+    def _condition(self, pose: Tensor, code: Tensor, shoulders: Tensor) -> Tensor:
         assert code.shape[1] == CODE
-        condition = torch.cat([pose, code[:, :N_JAW], shoulders / self.spread], 1)
+        return torch.cat([pose, code[:, :N_JAW], shoulders / self.spread], 1)
+
+    def _place(self, condition: Tensor, shoulders: Tensor, xy: Tensor) -> Tensor:
+        """Plane coordinates of the samples, [B, 2h, 2w, 2]."""
         knots = self.bend(condition).view(-1, 2, self.config.knots, self.config.knots)
         shift = F.grid_sample(
             knots,
@@ -122,13 +166,8 @@ class Torso(nn.Module):
         turn = torch.eye(2, device=xy.device) + shoulders[:, :4].view(-1, 2, 2)
         moved = torch.einsum("bhwi,bji->bhwj", xy.expand(len(turn), -1, -1, -1), turn)
         moved = moved + shoulders[:, None, None, 4:]
-        place = (moved + REACH * torch.tanh(shift).permute(0, 2, 3, 1)) / MARGIN
-        plane = self.plane.expand(len(place), -1, -1, -1)
-        read = F.grid_sample(plane, place, padding_mode="border", align_corners=False)
-        hidden = self.enter(F.pixel_unshuffle(read, 2)) + self.shade(condition)[:, :, None, None]
-        out = self.leave(F.relu(hidden))
-        rgb = torch.sigmoid(out[:, :3])
-        return torch.cat([rgb, out[:, 3 : self.channels]], 1), torch.sigmoid(out[:, self.channels :])
+        result: Tensor = (moved + REACH * torch.tanh(shift).permute(0, 2, 3, 1)) / MARGIN
+        return result
 
 
 def picture_grid(height: int, width: int, *, device: torch.device | None = None) -> Tensor:

@@ -32,7 +32,7 @@ from emogene.io.clip import Clip
 from emogene.io.files import atomic_folder, read_json, write_json
 from emogene.io.tensors import load_arrays, save_arrays
 from emogene.render.decoder import SCALE
-from emogene.render.detail import DetailConfig, enlarged, first_layer, laid_over, shown_detail
+from emogene.render.detail import DetailConfig, enlarged, laid_over, shown_detail
 from emogene.render.fused import LossWeights, RayBatch, ray_loss
 from emogene.render.inference import Look, looks
 from emogene.render.losses import PatchCritic
@@ -41,14 +41,16 @@ from emogene.render.portrait import Portrait
 from emogene.render.rays import HeadBox, camera_origin, pixel_directions
 from emogene.training.loop import Hooks, LoopConfig, train
 from emogene.training.render_composites import MOST, draw_composites
+from emogene.training.render_detail import finish_detail, weigh_detail
 from emogene.training.render_frames import Frames, neutral_of, open_frames
 from emogene.training.render_losses import PatchLosses
 from emogene.training.render_patches import PatchSampler, RaySampler
 from emogene.training.render_poses import are_registered, keep_poses, registered_poses
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
 from emogene.training.render_register import register_heads
-from emogene.training.render_space import fit_box, largest_piece, torso_top, visual_hull
-from emogene.training.render_start import detail_boxes, learn_torso, start_detail
+from emogene.training.render_space import fit_box, largest_piece, torso_config, torso_top, visual_hull
+from emogene.training.render_start import detail_boxes, start_detail
+from emogene.training.render_start_torso import learn_torso, start_torso
 from emogene.types import FloatArray
 
 __all__ = [
@@ -129,7 +131,8 @@ def train_portrait(
     trainer.warm_up(out / "field", report)
     trainer.prepare(out / "prepared.safetensors")
     trainer.decode(out / "decoder", out / "preview.png", report)
-    trainer.finish_detail()
+    finish_detail(trainer.model, recipe)
+    weigh_detail(trainer.model, frames, trainer.look, recipe.trust)
     portrait = trainer.portrait()
     if recipe.most_lip_gain > 1:
         from emogene.training.render_lips import fit_lip_gain
@@ -231,7 +234,7 @@ class PortraitTrainer:
             low=recipe.low,
             step=COARSER * recipe.step,
             head=recipe.head,
-            torso=recipe.torso,
+            torso=torso_config(recipe.torso, frames),
             decoder=recipe.decoder,
             detail=detail,
         )
@@ -274,15 +277,6 @@ class PortraitTrainer:
         near = F.max_pool3d(highest[None, None], 3, 1, 1)[0, 0] > 2 * FAINT
         occupancy.density.copy_(highest)
         occupancy.cells.copy_(largest_piece(near & (occupancy.allowed > 0)))
-
-    def finish_detail(self) -> None:
-        """Leave the first layer of detail, where there are more."""
-        model = self.model
-        if model.config.decoder.layers < 2:
-            return
-        model.detail = first_layer(model.detail, self.recipe.contrast, self.recipe.blur)
-        model.decoder.config = replace(model.decoder.config, layers=1)
-        model.config = replace(model.config, decoder=model.decoder.config, detail=model.detail.config)
 
     # The field, on rays
 
@@ -357,6 +351,8 @@ class PortraitTrainer:
         log.info("torso alone: %.1f dB", -10 * np.log10(error))
         if model.config.decoder.layers:
             start_detail(model, frames, self.mix[seen], self.look)
+        if model.config.decoder.torso:
+            start_torso(model, frames, self.look)
 
     def look(self, frame: int) -> Look:
         """A frame as it is drawn after training."""
@@ -385,6 +381,7 @@ class PortraitTrainer:
             (self.trained.critic, 0.5 * recipe.decoder_rate),
         )
         groups = [{"params": list(part.parameters()), "lr": rate} for part, rate in parts]
+        groups.append({"params": [model.torso.detail], "lr": recipe.detail_rate})
         hooks = Hooks(
             optimizer=torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True),
             validate=lambda: scores(self.portrait(), self.frames),
@@ -421,7 +418,7 @@ class PortraitTrainer:
         with torch.no_grad():
             codes = self.codes(patch.frames, noise=POSE_NOISE)
         # In single precision: at patch size bfloat16 loses more to conversions than it saves (35, 22 ms).
-        detail = model.detail(patch.place, SCALE, self.mix[patch.frames], coarse=patch.draft)
+        detail = model.fine(patch.place, SCALE, self.mix[patch.frames], coarse=patch.draft)
         composite = patch.composite.contiguous(memory_format=torch.channels_last)
         picture, gains = model.decoder(composite, codes, float(patch.draft))
         large, shown = enlarged(picture, detail), shown_detail(gains, detail)

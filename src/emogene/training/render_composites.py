@@ -29,7 +29,7 @@ class Composites:
     """Low-resolution pictures of M training frames.
 
     frames: [M] frame numbers. pictures: [M, 18, h, w] premultiplied channels and both alphas, f16, mapped.
-    places: [M, 2, h, w] where the head lies on its texture, f16, mapped. grid: what they were drawn on.
+    places: [M, 4, h, w] on the textures of head and torso, f16, mapped. grid: what they were drawn on.
     """
 
     frames: NDArray[np.int64]
@@ -38,7 +38,7 @@ class Composites:
     grid: PixelGrid
 
     def cut(self, rows: NDArray[np.int64], corners: NDArray[np.int64], edge: int) -> tuple[Tensor, Tensor]:
-        """Patches [B, 18, e, e] and places [B, 2, e, e] at low pixels ``corners`` [B, 2] (x, y)."""
+        """Patches [B, 18, e, e] and places [B, 4, e, e] at low pixels ``corners`` [B, 2] (x, y)."""
         places = list(zip(rows.tolist(), corners.tolist(), strict=True))
 
         def stacked(array: NDArray[np.float16]) -> Tensor:
@@ -69,7 +69,7 @@ def draw_composites(
     grid = PixelGrid.of(model, quality, model.config.camera.width_px)
     shapes = {
         "pictures": (len(frames), INPUTS, grid.height, grid.width),
-        "places": (len(frames), 2, grid.height, grid.width),
+        "places": (len(frames), 4, grid.height, grid.width),
     }
     if folder is None:
         arrays = {name: np.zeros(shape, np.float16) for name, shape in shapes.items()}

@@ -17,6 +17,7 @@ from emogene.render.losses import (
     critic_loss,
     gradients,
     texture,
+    unlikeness,
 )
 from emogene.training.render_patches import Patch
 from emogene.training.render_recipe import RenderRecipe
@@ -50,6 +51,8 @@ class PatchLosses:
             "colour": charbonnier(_halved(shown), _halved(target), 0.3 + 0.7 * _halved(person)),
             "edges": recipe.edge_weight * gradients(_halved(shown), _halved(target), _halved(person)),
             "alpha": 0.2 * ((alpha - cover) ** 2).mean(),
+            "structure": recipe.structure_weight
+            * unlikeness(_halved(shown), _halved(target), _halved(person)),
         }
         # Strided networks see a fixed grid of pixels; at a random offset the decoder cannot play to it
         # with a screen-door pattern.

@@ -99,9 +99,9 @@ def _around(points: FloatArray, count: int, factor: float, rng: np.random.Genera
 class Patch:
     """B patches of e x e low-resolution pixels.
 
-    frames: [B]. composite: [B, 18, e, e] of field and torso. place: [B, 2, e, e] on the detail texture.
-    rgb, plate: [B, 3, 4e, 4e] the frame and the background alone. cover: [B, 1, 4e, 4e] the person's soft
-    mask. person: [B, 1, 4e, 4e] 1 in and near the person. draft: whether the low pixels are the draft's.
+    frames: [B]. composite: [B, 18, e, e] of field and torso. place: [B, 4, e, e] on the textures of head and
+    torso. rgb, plate: [B, 3, 4e, 4e] the frame and the background alone. cover: [B, 1, 4e, 4e] the person's
+    soft mask. person: [B, 1, 4e, 4e] 1 in and near the person. draft: whether the low pixels are the draft's.
     """
 
     frames: Tensor

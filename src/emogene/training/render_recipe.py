@@ -25,8 +25,8 @@ class RenderRecipe:
     warmup_rays: int = 8192
     warmup_frames: int = 32
     torso_steps: int = 600
-    decoder_steps: int = 4600
-    """12 000 make detail a third stronger at the same error."""
+    decoder_steps: int = 3600
+    """12 000 make detail a third stronger at a little less error."""
     patch: int = 40
     patches: int = 4
     """Patches per step, each of its own frame."""
@@ -38,6 +38,7 @@ class RenderRecipe:
     """Ray sample distance, cube lengths."""
     edge_weight: float = 0.25
     texture_weight: float = 0.1
+    structure_weight: float = 0.2
     perceptual_weight: float = 0.0
     perceptual_every: int = 2
     """Steps between uses of the perceptual loss, which costs as much as the field."""
@@ -49,15 +50,17 @@ class RenderRecipe:
     network_rate: float = 2e-3
     decoder_rate: float = 1e-3
     detail_rate: float = 3e-4
-    contrast: float = 1.28
+    contrast: float = 1.4
     """Of the finished detail, relative to what training made of it."""
+    trust: float = 0.5
+    """How far detail is faded where the pictures do not bear it out (``render_detail.weigh_detail``)."""
     blur: float = 0.0
     """Of the same, texels: takes the grid from plain skin, and sharpness with it."""
     most_lip_gain: float = 1.5
     """Cap of the gain that makes lips open as far as in the video (``render_lips``); 1: leave them."""
     head: FieldConfig = field(default_factory=FieldConfig)
-    torso: TorsoConfig = field(default_factory=TorsoConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    torso: TorsoConfig = field(default_factory=lambda: TorsoConfig(detail=640))
+    decoder: DecoderConfig = field(default_factory=lambda: DecoderConfig(torso=True))
     checkpoint_every: int = 500
     preview_every: int = 1000
     seed: int = 0
@@ -81,21 +84,21 @@ def tiny() -> RenderRecipe:
         perceptual_weight=0.0,
         most_lip_gain=1.0,
         head=FieldConfig(levels=6, log2_table=11, finest=64, hidden=32, occupancy=32),
-        torso=TorsoConfig(plane=64, knots=6, hidden=24),
-        decoder=DecoderConfig(width=24, depth=2),
+        torso=TorsoConfig(plane=64, knots=6, hidden=24, detail=80),
+        decoder=DecoderConfig(width=24, depth=2, torso=True),
         checkpoint_every=30,
         preview_every=60,
     )
 
 
 def standard() -> RenderRecipe:
-    """About eighteen minutes on two cores."""
+    """About a quarter of an hour on two cores."""
     return RenderRecipe()
 
 
 def high() -> RenderRecipe:
     """About half an hour on two cores: stronger detail, more frames; see docs/portrait.md."""
-    return RenderRecipe(decoder_steps=12_000, max_frames=4500, contrast=1.36)
+    return RenderRecipe(decoder_steps=12_000, max_frames=4500, contrast=1.55)
 
 
 def paper() -> RenderRecipe:
@@ -109,13 +112,14 @@ def paper() -> RenderRecipe:
         patches=1,
         step=1 / 128,
         texture_weight=0.0,
+        structure_weight=0.0,
         edge_weight=0.0,
         perceptual_weight=0.05,
         critic_start=1.0,
         field_rate=5e-3,
         network_rate=5e-4,
         head=FieldConfig(log2_table=16, finest=2048, occupancy=128),
-        decoder=DecoderConfig(width=128, depth=4),
+        decoder=DecoderConfig(width=128, depth=4, torso=True),
     )
 
 

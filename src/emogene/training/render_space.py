@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from torch import Tensor
 from emogene.geometry.landmarks import JAW, MOUTH
 from emogene.io.clip import MASK_HEAD
 from emogene.render.rays import HeadBox
+from emogene.render.torso import MARGIN, TorsoConfig
 from emogene.training.render_frames import Frames, project
 from emogene.types import FloatArray
 
@@ -64,6 +67,13 @@ def torso_top(frames: Frames, margin: float = 0.03) -> float:
     if len(rows) == 0:
         return 1.0
     return float(np.clip(rows[0] / frames.low_cover.shape[1] - margin, 0.0, 1.0))
+
+
+def torso_config(config: TorsoConfig, frames: Frames, margin: float = 0.1) -> TorsoConfig:
+    """The torso's sizes, its detail without the rows above the shoulders (and a margin for their motion)."""
+    top = (2.0 * torso_top(frames) - 1.0 - margin) / MARGIN
+    rows = int(np.clip((top + 1.0) / 2.0, 0.0, 0.9) * config.detail)
+    return replace(config, detail_top=rows // 2 * 2)
 
 
 def _on_plane(frames: Frames, frame: int, pixels: FloatArray) -> FloatArray:

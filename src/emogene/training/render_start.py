@@ -1,4 +1,4 @@
-"""What the decoder's training starts from: a torso learned alone, and detail taken from the pictures.
+"""What the decoder's training starts from: detail of the head taken from the pictures.
 
 Left to start from nothing, the decoder learns to turn detail off before there is any.
 """
@@ -17,66 +17,18 @@ from emogene.geometry.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 from emogene.io.clip import MASK_HEAD
 from emogene.render.detail import Detail
 from emogene.render.inference import Look, PixelGrid
-from emogene.render.losses import alpha_error
 from emogene.render.model import PortraitModel
 from emogene.render.rays import HeadBox
-from emogene.training.render_frames import Frames, block_mean
+from emogene.training.render_frames import Frames
 from emogene.types import FloatArray
 
 USUAL, HALF, OTHER = 0.3, (0.3, 0.7), 0.8
 """Amounts below which a frame shows the usual face, between which lids are half shut, and above which they
 are shut or the mouth is open."""
-TORSO_FRAMES = 4
-"""Whole small pictures per step."""
 OUTLINE = 5
 """Pixels along the head's outline that give none: there the mask errs and background shines in."""
 SOLID = 0.9
 """Opacity from which a pixel of the head may give its detail."""
-
-
-def learn_torso(model: PortraitModel, frames: Frames, codes: Tensor, steps: int) -> float:
-    """Train the torso alone on whole small pictures; the head covers what it covers.
-
-    Args:
-        model: the torso is changed.
-        frames: training frames.
-        codes: [N, 32] frame codes, no gradient.
-        steps: optimizer steps.
-
-    Returns:
-        Mean squared colour error of the last steps.
-    """
-    from emogene.render.torso import picture_grid
-
-    low = frames.low_rgb.shape[1]
-    xy = picture_grid(low, low)
-    plate = _pictures(block_mean(frames.background, low)[None])
-    networks = [p for n, p in model.torso.named_parameters() if n != "plane"]
-    optimizer = torch.optim.Adam(
-        [{"params": [model.torso.plane], "lr": 2e-2}, {"params": networks, "lr": 4e-3}], betas=(0.9, 0.99)
-    )
-    rng = np.random.default_rng(0)
-    poses, shoulders = torch.from_numpy(frames.pose), torch.from_numpy(frames.shoulders)
-    recent: list[float] = []
-    for _ in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] *= 0.05 ** (1 / steps)
-        chosen = rng.integers(0, frames.n_train, TORSO_FRAMES)
-        rgb = _pictures(frames.low_rgb[chosen])
-        cover = torch.from_numpy(frames.low_cover[chosen]).permute(0, 3, 1, 2).float() / 255
-        features = model.pose_features(poses[chosen])
-        channels, alpha = model.torso(features, codes[chosen], shoulders[chosen], xy)
-        known = (cover[:, :1] < 0.02).float()
-        shown = alpha * channels[:, :3] + (1 - alpha) * plate
-        # Far from the torso the plate itself is wanted: the real background may differ from it.
-        target = torch.where(cover[:, 1:] > 0, rgb, plate)
-        colour = ((shown - target) ** 2 * known).mean()
-        loss = colour + 0.01 * alpha_error(alpha, cover[:, 1:], known)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        recent = [*recent[-19:], colour.item()]
-    return float(np.mean(recent))
 
 
 def detail_boxes(neutral: FloatArray, box: HeadBox, texels: int) -> tuple[tuple[int, int, int, int], ...]:
@@ -150,7 +102,7 @@ def start_detail(
         write_detail(model.detail, _average(model, frames, grid, look, first, aligned), *parts)
     if model.detail.iris:
         # What the mean has lost where irises move, laid out as it moves.
-        irises = DetailAverage(model.detail)
+        irises = DetailAverage(model.detail.config.texels)
         for frame in first:
             smooth, real, place, solid = _laid_out(model, frames, grid, look(frame), frame)
             away = mix[frame, len(model.detail.config.boxes) :, None, None] * (2 / model.detail.config.texels)
@@ -170,12 +122,13 @@ def _laid_out(
     model: PortraitModel, frames: Frames, grid: PixelGrid, look: Look, frame: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Interpolated and real picture [3, H, W], place on the texture [2, H, W], where the head is whole."""
-    composite, small = grid.small(model, look)
-    real = _pictures(frames.rgb[frame][None])[0]
+    composite, places = grid.small(model, look)
+    small = places[:, :2]
+    real = pictures_of(frames.rgb[frame][None])[0]
     size = real.shape[1:]
     smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
     place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
-    return smooth, real, place, solid_head(np.array(frames.labels[frame]), composite[0, -2])
+    return smooth, real, place, solid_part(np.array(frames.labels[frame]), composite[0, -2])
 
 
 def _average(
@@ -186,7 +139,7 @@ def _average(
     chosen: list[int],
     aligned: bool,
 ) -> DetailAverage:
-    average = DetailAverage(model.detail)
+    average = DetailAverage(model.detail.config.texels)
     for frame in chosen:
         seen = look(frame)
         smooth, real, place, solid = _laid_out(model, frames, grid, seen, frame)
@@ -214,8 +167,8 @@ def _feather(height: int, width: int) -> Tensor:
 class DetailAverage:
     """Mean, over frames, of what interpolation of the small picture misses, laid out as texture."""
 
-    def __init__(self, detail: Detail) -> None:
-        self._edge = detail.config.texels
+    def __init__(self, edge: int) -> None:
+        self._edge = edge
         self._total = np.zeros((3, self._edge**2))
         self._count = np.zeros(self._edge**2)
 
@@ -284,15 +237,15 @@ def moved(image: Tensor, shift: Tensor) -> Tensor:
     return result
 
 
-def solid_head(labels: NDArray[np.uint8], opacity: Tensor) -> Tensor:
-    """Where mask [H, W] and field [h, w] both see head, and it is not its outline, [H, W]."""
-    inside = torch.from_numpy(labels == MASK_HEAD).float()[None, None]
+def solid_part(labels: NDArray[np.uint8], opacity: Tensor, part: int = MASK_HEAD) -> Tensor:
+    """Where mask [H, W] and alpha [h, w] both see a part of the person, and it is not its outline, [H, W]."""
+    inside = torch.from_numpy(labels == part).float()[None, None]
     inside = -F.max_pool2d(-inside, 2 * OUTLINE + 1, 1, OUTLINE)[0, 0]
     grown = F.interpolate(opacity[None, None], labels.shape, mode="bilinear", align_corners=False)[0, 0]
     result: Tensor = (inside > 0) & (grown > SOLID)
     return result
 
 
-def _pictures(rgb: NDArray[np.uint8]) -> Tensor:
+def pictures_of(rgb: NDArray[np.uint8]) -> Tensor:
     """uint8 [B, H, W, 3] -> float [B, 3, H, W] in 0..1."""
     return torch.from_numpy(np.array(rgb)).permute(0, 3, 1, 2).float() / 255

@@ -122,6 +122,7 @@ class CompositeStruct(ctypes.Structure):
         *((name, _pointer) for name in ("enter", "shade", "leave", "leave_bias", "out")),
         ("row_pixels", _int64),
         ("stride", _int64),
+        ("place", _pointer),
     ]
 
 
@@ -150,7 +151,10 @@ class EnlargementStruct(ctypes.Structure):
         ("texture", _pointer),
         ("side", _int64),
         ("thin", ctypes.c_float),
-        *((name, _pointer) for name in ("surface", "place", "out")),
+        *((name, _pointer) for name in ("surface", "place", "out", "torso")),
+        *((name, _int64) for name in ("torso_columns", "torso_rows")),
+        *((name, _pointer) for name in ("torso_place", "composite")),
+        ("stride", _int64),
     ]
 
 

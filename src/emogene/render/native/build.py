@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +48,8 @@ X86_UNITS: dict[str, tuple[str, ...]] = {
 OPTIONAL_UNITS = ("isa_half.cpp", "isa_amx.cpp")
 """Older compilers do not know these instructions: the library is then built without them."""
 TIMEOUT_S = 300
+STALE_S = 30 * 24 * 3600.0
+"""Age at which a library of other sources goes."""
 logger = logging.getLogger(__name__)
 
 
@@ -96,11 +99,15 @@ def compile_library(destination: Path | None = None, extra_flags: Sequence[str] 
         built = _compile(compiler, Path(scratch), extra_flags)
         if built is None:
             return None
-        partial = target.with_suffix(f".{os.getpid()}.tmp")
-        shutil.copyfile(built, partial)
-        for stale in folder.glob("kernels-*.so"):
-            stale.unlink(missing_ok=True)
-        partial.replace(target)
+        # Other threads and programs may be doing the same.
+        handle, partial = tempfile.mkstemp(".tmp", target.stem, folder)
+        os.close(handle)
+        shutil.copy(built, partial)
+        Path(partial).replace(target)
+        for old in folder.glob("kernels-*.so"):
+            # Another version of the package may be using its own.
+            if time.time() - old.stat().st_mtime > STALE_S:
+                old.unlink(missing_ok=True)
     return target
 
 

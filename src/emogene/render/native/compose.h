@@ -14,6 +14,7 @@ struct alignas(64) ComposeScratch {
   float knot_row[2][kKnots];
   int32_t corner[kRow];                     // first texel, floats into the plane
   float right[kRow], below[kRow];           // bilinear weights
+  float placed[2][2][kRow];                 // [dy][axis] on the plane, -1..1
   float sampled[kMostLow * kTorsoInputs];   // [pixel][dy][dx][8]
   float in[kTorsoInputs * kBlock], hidden[kTorsoHidden * kBlock], out[32 * kBlock], pixels[kBlock * kChannels];
   float enter[kTorsoInputs * kTorsoHidden], leave[kTorsoHidden * kTorsoOutputs], leave_bias[kTorsoOutputs];
@@ -22,7 +23,7 @@ struct alignas(64) ComposeScratch {
 static inline vf vtanh(vf x) { return 1.0f - 2.0f / (vexp(2.0f * x) + 1.0f); }
 static inline vf sigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
 
-// Texels and weights of the samples of row y (two per low pixel).
+// Texels and weights of the samples of row y (two per low pixel), the upper or lower one of its low row.
 static void place_samples(const Composite& c, int64_t y, ComposeScratch& s) {
   const int count = (int)(2 * c.width), side = (int)c.plane_side;
   for (int axis = 0; axis < 2; axis++)
@@ -43,8 +44,10 @@ static void place_samples(const Composite& c, int64_t y, ComposeScratch& s) {
     const float half = 0.5f * (float)side;
     const float* m = c.shoulders;
     const vf turned_x = px + m[0] * px + m[1] * py + m[4], turned_y = py + m[2] * px + m[3] * py + m[5];
-    vf u = ((turned_x + moved[0]) * c.plane_scale + 1.0f) * half - 0.5f;
-    vf v = ((turned_y + moved[1]) * c.plane_scale + 1.0f) * half - 0.5f;
+    const vf across = (turned_x + moved[0]) * c.plane_scale, down = (turned_y + moved[1]) * c.plane_scale;
+    store(s.placed[y % 2][0] + x, across);
+    store(s.placed[y % 2][1] + x, down);
+    vf u = (across + 1.0f) * half - 0.5f, v = (down + 1.0f) * half - 0.5f;
     // The last texel is reached from the one before it: both corners then stay inside the plane.
     const vf last = splat((float)(side - 1)), before = splat((float)(side - 2));
     u = vmin(vmax(u, vf{}), last), v = vmin(vmax(v, vf{}), last);
@@ -53,6 +56,15 @@ static void place_samples(const Composite& c, int64_t y, ComposeScratch& s) {
     store(s.below + x, v - to_float(iy));
     store(s.corner + x, (iy * side + ix) * kTexel);
   }
+}
+
+// Where the low pixels of a row lie: the means of their samples.
+static void keep_places(const Composite& c, int64_t row, const ComposeScratch& s) {
+  for (int64_t x = 0; x < c.width; x++)
+    for (int axis = 0; axis < 2; axis++) {
+      const float *above = s.placed[0][axis] + 2 * x, *under = s.placed[1][axis] + 2 * x;
+      c.place[(row * c.width + x) * 2 + axis] = 0.25f * (above[0] + above[1] + under[0] + under[1]);
+    }
 }
 
 static void read_plane(const Composite& c, int dy, ComposeScratch& s) {
@@ -113,12 +125,18 @@ static void compose(const Composite* composite, void* scratch, int thread, int t
   for (int64_t row = thread; row < c.height; row += threads) {
     if (row < c.top) {
       head_row(c, row);
+      // Pixels of the torso's first row also look at the row above.
+      if (c.place && row == c.top - 1) {
+        for (int dy = 0; dy < 2; dy++) place_samples(c, 2 * c.top + dy, s);
+        keep_places(c, row, s);
+      }
       continue;
     }
     for (int dy = 0; dy < 2; dy++) {
       place_samples(c, 2 * row + dy, s);
       read_plane(c, dy, s);
     }
+    if (c.place) keep_places(c, row, s);
     for (int x = 0; x < (int)c.width; x += kBlock)
       torso_block(c, row, x, (int)(c.width - x < kBlock ? c.width - x : kBlock), s);
   }

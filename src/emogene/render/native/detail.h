@@ -74,38 +74,69 @@ static inline void read_texture(const uint32_t* base, int step, vi corner, int r
   }
 }
 
-static void add_layers(const Enlargement& e, const Spread& spread, int64_t row, int64_t col, float* out) {
+// A low pixel and its eight neighbours: gains, and texels in which they lie.
+struct Around {
   float u[9], v[9], gain[9][kMostLayers];
-  bool any = false;
-  for (int k = 0; k < 9; k++) {
-    const int64_t y = within(row + k / 3 - 1, e.height), x = within(col + k % 3 - 1, e.width);
-    const float reach = e.opacity[y * e.width + x] - e.thin;
-    const float* made = e.decoded + ((y + 1) * e.row_pixels + x + 1) * e.channels + kPixels;
-    for (int64_t layer = 0; layer < e.layers; layer++) gain[k][layer] = reach > 0.0f ? reach * made[layer] : 0.0f;
-    any |= reach > 0.0f;
-    u[k] = e.place[(y * e.width + x) * 2], v[k] = e.place[(y * e.width + x) * 2 + 1];
-  }
-  if (!any) return;
-  const int pairs = (int)(3 * e.layers + 1) / 2, side = (int)e.side;
-  const vf last = splat((float)(side - 1)), before = splat((float)(side - 2));
+};
+
+// Adds `layers` pictures of a texture [rows, columns, pairs], under their gains, to the 4 x 4 pixels of `out`.
+static void lay_over(const uint32_t* texture, int64_t columns, int64_t rows, int64_t layers, const Around& around,
+                     const Spread& spread, float* out) {
+  const int pairs = (int)(3 * layers + 1) / 2, side = (int)columns;
+  const vf last_s = splat((float)(columns - 1)), last_t = splat((float)(rows - 1));
   for (int i = 0; i < kPixels; i += L) {
     vf s{}, t{};
-    for (int k = 0; k < 9; k++) s += u[k] * load<vf>(spread.low[k] + i), t += v[k] * load<vf>(spread.low[k] + i);
-    s = vmin(vmax(s, vf{}), last), t = vmin(vmax(t, vf{}), last);
-    const vi is = to_int(vmin(s, before)), it = to_int(vmin(t, before));
+    for (int k = 0; k < 9; k++) {
+      s += around.u[k] * load<vf>(spread.low[k] + i);
+      t += around.v[k] * load<vf>(spread.low[k] + i);
+    }
+    s = vmin(vmax(s, vf{}), last_s), t = vmin(vmax(t, vf{}), last_t);
+    const vi is = to_int(vmin(s, last_s - 1.0f)), it = to_int(vmin(t, last_t - 1.0f));
     const vf fs = s - to_float(is), ft = t - to_float(it);
     const vf weight[4] = {(1.0f - fs) * (1.0f - ft), fs * (1.0f - ft), (1.0f - fs) * ft, fs * ft};
     const vi corner = (it * side + is) * pairs;
     vf texel[3 * kMostLayers + 1];
     for (int p = 0; p < pairs; p++)
-      read_texture(e.texture + p, pairs, corner, side * pairs, weight, texel + 2 * p, texel + 2 * p + 1);
-    for (int64_t layer = 0; layer < e.layers; layer++) {
+      read_texture(texture + p, pairs, corner, side * pairs, weight, texel + 2 * p, texel + 2 * p + 1);
+    for (int64_t layer = 0; layer < layers; layer++) {
       vf fine{};
-      for (int k = 0; k < 9; k++) fine += gain[k][layer] * load<vf>(spread.low[k] + i);
+      for (int k = 0; k < 9; k++) fine += around.gain[k][layer] * load<vf>(spread.low[k] + i);
       for (int c = 0; c < 3; c++)
         store(out + c * kPixels + i, load<vf>(out + c * kPixels + i) + fine * texel[3 * layer + c]);
     }
   }
+}
+
+static void add_head(const Enlargement& e, const Spread& spread, int64_t row, int64_t col, float* out) {
+  Around around;
+  bool any = false;
+  for (int k = 0; k < 9; k++) {
+    const int64_t y = within(row + k / 3 - 1, e.height), x = within(col + k % 3 - 1, e.width);
+    const float reach = e.opacity[y * e.width + x] - e.thin;
+    const float* made = e.decoded + ((y + 1) * e.row_pixels + x + 1) * e.channels + kPixels;
+    for (int64_t layer = 0; layer < e.layers; layer++)
+      around.gain[k][layer] = reach > 0.0f ? reach * made[layer] : 0.0f;
+    any |= reach > 0.0f;
+    around.u[k] = e.place[(y * e.width + x) * 2], around.v[k] = e.place[(y * e.width + x) * 2 + 1];
+  }
+  if (any) lay_over(e.texture, e.side, e.side, e.layers, around, spread, out);
+}
+
+// The torso's gain is the last of the decoder's outputs; its texture lacks the square's upper rows.
+static void add_torso(const Enlargement& e, const Spread& spread, int64_t row, int64_t col, float* out) {
+  Around around;
+  bool any = false;
+  const float half = 0.5f * (float)e.torso_columns, above = (float)(e.torso_columns - e.torso_rows);
+  for (int k = 0; k < 9; k++) {
+    const int64_t y = within(row + k / 3 - 1, e.height), x = within(col + k % 3 - 1, e.width);
+    const int64_t pixel = (y + 1) * e.row_pixels + x + 1;
+    const float reach = e.composite[pixel * e.stride + kChannels + 1] - e.thin;
+    around.gain[k][0] = reach > 0.0f ? reach * e.decoded[(pixel + 1) * e.channels - 1] : 0.0f;
+    any |= reach > 0.0f;
+    const float* place = e.torso_place + (y * e.width + x) * 2;
+    around.u[k] = (place[0] + 1.0f) * half - 0.5f, around.v[k] = (place[1] + 1.0f) * half - 0.5f - above;
+  }
+  if (any) lay_over(e.torso, e.torso_columns, e.torso_rows, 1, around, spread, out);
 }
 
 static void enlarge(const Enlargement* enlargement, int phase, int thread, int threads) {
@@ -141,7 +172,8 @@ static void enlarge(const Enlargement* enlargement, int phase, int thread, int t
           store(out + plane * kPixels + j, sum);
         }
       }
-      if (e.layers) add_layers(e, spread, y, x, out);
+      if (e.layers) add_head(e, spread, y, x, out);
+      if (e.torso) add_torso(e, spread, y, x, out);
     }
   }
 }

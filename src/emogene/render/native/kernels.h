@@ -130,6 +130,7 @@ struct Composite {
   const float *leave, *leave_bias;        // [17, 48], [17]
   float* out;                             // [.., row_pixels, stride], from one pixel inside on
   int64_t row_pixels, stride;
+  float* place;                           // [h * w, 2] of low pixels on the plane, -1..1; null: not wanted
 };
 
 // Which cells of 4 x 4 low pixels are worth decoding.
@@ -158,6 +159,11 @@ struct Enlargement {
   float thin;                             // opacity up to which a pixel shows no detail
   float *surface, *place;                 // room for [h * w, 3] and [h * w, 2]
   float* out;                             // [..][row_pixels][4 planes][4 x 4]
+  const uint32_t* torso;                  // [torso_rows, torso_columns, 2]: the lower rows of a square; null: none
+  int64_t torso_columns, torso_rows;
+  const float* torso_place;               // as Composite.place
+  const float* composite;                 // as Composite.out
+  int64_t stride;                         // of it
 };
 
 enum PictureKind { kRgb, kRgba, kPlanes };

@@ -452,6 +452,7 @@ EG_EXPORT int eg_enlarge(int isa, int threads, const Enlargement* enlargement) {
   if (!kernels) return kBadIsa;
   if (threads < 1 || threads > kMaxThreads) return kBadThreads;
   if (enlargement->layers > kMostLayers || enlargement->side < 2) return kBadSize;
+  if (enlargement->torso && (enlargement->torso_columns < 2 || enlargement->torso_rows < 2)) return kBadSize;
   // Places are means over neighbours' surfaces, pixels blends of neighbours' places.
   for (int phase = enlargement->layers ? 0 : 2; phase < 3; phase++)
     on_threads(*kernels, threads, [&](int t) { kernels->enlarge(enlargement, phase, t, threads); });
