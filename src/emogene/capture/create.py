@@ -55,7 +55,7 @@ from emogene.types import FPS, SAMPLES_PER_FRAME, Audio, ByteArray
 
 logger = logging.getLogger(__name__)
 
-CAPTURE_VERSION = 9
+CAPTURE_VERSION = 10
 """Raise when a step's result changes, so that old work folders are not reused."""
 PLATE_FRAMES = 120
 JPEG_QUALITY = 95
