@@ -23,6 +23,7 @@ from emogene.render.convolve import NativeDecoder
 from emogene.render.decoder import SCALE, SHUFFLE
 from emogene.render.detail import add_detail, coarse, surface_place
 from emogene.render.enlarge import NativeDetail, Under
+from emogene.render.lens import lenses, through
 from emogene.render.model import PortraitModel, layered
 from emogene.render.rays import camera_origin
 from emogene.render.torso import picture_grid
@@ -39,7 +40,7 @@ class Look:
 
     camera_from_head: [4, 4]. code: [1, 32]. warp: [G, G, G, 3]. features: [1, 6] of the head pose.
     shoulders: [1, 6] affine map of the torso. bend: what both make of the torso. mix: [1, boxes + 2] of the
-    detail's pictures.
+    detail's pictures. glasses: [2, 4] of ``lens.lenses``; None: no eye is wider than the video's.
     """
 
     camera_from_head: FloatArray
@@ -49,6 +50,7 @@ class Look:
     shoulders: Tensor
     bend: Bend
     mix: Tensor
+    glasses: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class PixelGrid:
         """What the field shows along ``rays``, [h, w, ...]: of many a low pixel, their mean."""
         origin, directions = rays
         if self.finer is not None:
-            directions = self.finer @ _rotation(look)
+            directions = through(self.finer, look.glasses) @ _rotation(look)
         seen = model.head.render_image(
             origin, directions, look.code[0], look.warp, step=self.step, stop=self.stop
         )
@@ -101,7 +103,8 @@ class PixelGrid:
 
     def rays(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
         """Origin [3] and unit directions [h, w, 3] in head space."""
-        return camera_origin(look.camera_from_head, model.config.box), self.directions @ _rotation(look)
+        directions = through(self.directions, look.glasses) @ _rotation(look)
+        return camera_origin(look.camera_from_head, model.config.box), directions
 
     def small(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor]:
         """In torch: composite [1, 18, h, w], and places on the textures of head and torso [1, 4, h, w]."""
@@ -137,6 +140,7 @@ def looks(
     shoulders: Tensor | None = None,
     *,
     offsets: Tensor | None = None,
+    wide: bool = False,
 ) -> list[Look]:
     """What frames are drawn from.
 
@@ -147,6 +151,7 @@ def looks(
         camera_from_head: [B, 4, 4] head poses.
         shoulders: [B, 6] affine maps of the torso; None: they follow the head.
         offsets: [B, 68, 3] of the face that is drawn; None: the known one.
+        wide: open eyes beyond the range of the video, too.
     """
     offsets = known[:, -1] if offsets is None else offsets
     features = model.pose_features(torch.from_numpy(camera_from_head))
@@ -155,6 +160,9 @@ def looks(
     if shoulders is None:
         shoulders = model.torso.following(features)
     bent = bends(model.torso, features, codes, shoulders)
+    glasses: list[Tensor | None] = [None] * len(known)
+    if wide:
+        glasses = lenses(model.neutral + offsets, eyes, model.code.eye_high[:2], camera_from_head)
     return [
         Look(
             camera_from_head=pose,
@@ -164,6 +172,7 @@ def looks(
             shoulders=shoulders[index : index + 1],
             bend=bent[index],
             mix=mix[index : index + 1],
+            glasses=glasses[index],
         )
         for index, pose in enumerate(camera_from_head)
     ]

@@ -210,7 +210,7 @@ class Pictures:
                 tracked = None if shoulders is None else torch.from_numpy(shoulders[part])
                 bent = model.warp.reaching(shown[part], offsets[part])
                 poses = pose.camera_from_head[part]
-                batch = looks(model, known[part], eyes[part], poses, tracked, offsets=bent)
+                batch = looks(model, known[part], eyes[part], poses, tracked, offsets=bent, wide=True)
             self._waiting.extend(self._pool.submit(self._draw, look) for look in batch)
             yield
 
