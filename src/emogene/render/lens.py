@@ -68,4 +68,5 @@ def through(directions: Tensor, glasses: Tensor | None) -> Tensor:
         share = inside.clamp(min=0.0) ** 1.5 * (stretch / (1.0 + stretch))
         moved -= away * share * plane.new_tensor([ACROSS, 1.0])
     bent = torch.cat([moved, torch.ones_like(moved[..., :1])], -1)
-    return bent / bent.norm(dim=-1, keepdim=True)
+    result: Tensor = bent / bent.norm(dim=-1, keepdim=True)
+    return result
