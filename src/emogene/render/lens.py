@@ -18,7 +18,7 @@ from emogene.geometry.landmarks import LEFT_EYE, RIGHT_EYE
 from emogene.types import FloatArray
 
 MOST = 0.4
-"""Largest stretch: at .6 irises are eggs. The 71 s man is asked for .3, the built-in lena for .16."""
+"""Largest stretch, natural to the eye on one man. He is asked for .3, the built-in lena for .16."""
 HALF_SIZE = (0.85, 0.62)
 """Where the lens ends, eye widths from its middle: before the nose, and before the brow."""
 ACROSS = 0.3
