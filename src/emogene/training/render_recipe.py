@@ -99,7 +99,7 @@ def standard() -> RenderRecipe:
 
 def high() -> RenderRecipe:
     """About half an hour on two cores: stronger detail, more frames; see docs/portrait.md."""
-    return RenderRecipe(decoder_steps=12_000, max_frames=4500, contrast=1.55)
+    return RenderRecipe(decoder_steps=12_000, max_frames=4500, contrast=1.6)
 
 
 def paper() -> RenderRecipe:
