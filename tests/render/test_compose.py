@@ -38,13 +38,13 @@ def test_composite_equals_torch(isa, threads, size, top):
     height, width = size
     with torch.inference_mode():
         xy = picture_grid(height, width)[:, 2 * top :].contiguous()
-        channels, alpha = torso(pose, code, shoulders, xy)
+        channels, alpha, place = torso(pose, code, shoulders, xy)
         below, behind = F.pad(channels, (0, 0, top, 0)), F.pad(alpha, (0, 0, top, 0))
         expected = layered(head.channels.permute(2, 0, 1)[None], head.opacity[None, None], below, behind)[0]
         out = torch.full((height + 5, width + 3, 32), 7.0)
         composer = NativeComposer(torso, height, width, top)
         composer.compose(head, bends(torso, pose, code, shoulders)[0], out)
-        place = torso.place(pose, code, shoulders, xy)[0]
+        place = place[0]
     assert composer.place is not None
     kept = composer.place.view(height, width, 2).permute(2, 0, 1)
     assert torch.allclose(kept[:, top:], place, atol=1e-4)

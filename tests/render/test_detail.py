@@ -135,14 +135,14 @@ def test_half_shut_lids_have_a_picture_of_their_own():
     assert torch.allclose(nearly, wanted, atol=1e-4)
 
 
-def test_a_finished_mouth_has_lost_part_of_its_combs_of_two_texels():
+def test_a_finished_mouth_has_no_combs_of_two_texels():
     detail = eyed_detail()
     with torch.no_grad():
         detail.other[2].copy_(((-1.0) ** torch.arange(30)).expand(3, 20, 30))
         rows = detail.other[2].clone()
         rows[:] = ((-1.0) ** torch.arange(20))[:, None]
     finished = first_layer(detail, 1.0).other[2].detach()
-    assert float(finished[..., 4:-4].abs().max()) < 0.6
+    assert float(finished[..., 4:-4].abs().max()) < 0.2
     # From top to bottom lips keep their edges, unless everything is blurred.
     with torch.no_grad():
         detail.other[2].copy_(rows)
@@ -217,7 +217,7 @@ def test_kernel_lays_detail_on_the_torso_like_torch(isa, threads):
     native = NativeDecoder(decoder)
     with torch.inference_mode():
         xy = picture_grid(height, width)[:, 2 * top :].contiguous()
-        below = F.pad(torso.place(pose, code, shoulders, xy), (0, 0, top, 0), mode="replicate")
+        below = F.pad(torso(pose, code, shoulders, xy)[2], (0, 0, top, 0), mode="replicate")
         picture, gains = decoder(composite[None], code)
         on_head = surface_place(
             origin.expand(1, height, width, 3), rays_d[None], head.opacity[None], head.depth[None], warp[None]

@@ -96,6 +96,7 @@ def test_prompts_are_found_where_packages_put_them(tmp_path: Path) -> None:
 
 
 def test_every_recipe_is_valid() -> None:
+    assert recipe("standard").student.dim == 512
     assert recipe("standard").student == recipe("languages").student
     with pytest.raises(UserError, match="tiny, standard or languages"):
         recipe("huge")

@@ -35,6 +35,8 @@ class Crop:
         import cv2
 
         left, top, side = round(self.left_px), round(self.top_px), round(self.side_px)
+        if frame.shape[:2] == (size_px, size_px) == (side, side):
+            return frame
         square = np.ascontiguousarray(frame[top : top + side, left : left + side])
         if square.shape[:2] == (size_px, size_px):
             return square

@@ -53,7 +53,7 @@ def _check(video: Path) -> None:
 
     from emogene.capture.preflight import check as check_footage
 
-    with _Progress() as progress:
+    with _Progress(lines=False) as progress:
         report = check_footage(video, progress)
     colours = {"error": "red", "warning": "yellow", "good": "green"}
     table = Table("", "what", "finding", box=None, pad_edge=False)
@@ -110,10 +110,10 @@ def _work_folder(name: str) -> Path:
 
 
 class _Progress:
-    """One bar per step with the time that is left, on a terminal; a line per finished step otherwise."""
+    """On a terminal one bar per step with the time that is left; else a line per finished step, or none."""
 
-    def __init__(self) -> None:
-        self._plain = not sys.stderr.isatty()
+    def __init__(self, *, lines: bool = True) -> None:
+        self._plain, self._lines = not sys.stderr.isatty(), lines
         self._begun: dict[str, float] = {}
         self._finished: set[str] = set()
 
@@ -138,7 +138,8 @@ class _Progress:
 
     def _advance(self, step: str, done: int, total: int) -> None:
         if self._plain:
-            self._line(step, done, total)
+            if self._lines:
+                self._line(step, done, total)
             return
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task(step, total=total)

@@ -125,11 +125,9 @@ class PixelGrid:
     def torso(self, model: PortraitModel, look: Look) -> tuple[Tensor, Tensor, Tensor]:
         """Torso channels [1, 16, h, w], alpha [1, 1, h, w], place [1, 2, h, w]; made where torso can be."""
         xy = picture_grid(self.height, self.width)[:, 2 * self.top :].contiguous()
-        about = (look.features, look.code, look.shoulders, xy)
-        channels, alpha = model.torso(*about)
+        channels, alpha, place = model.torso(look.features, look.code, look.shoulders, xy)
         above = (0, 0, self.top, 0)
-        place = F.pad(model.torso.place(*about), above, mode="replicate")
-        return F.pad(channels, above), F.pad(alpha, above), place
+        return F.pad(channels, above), F.pad(alpha, above), F.pad(place, above, mode="replicate")
 
 
 def looks(

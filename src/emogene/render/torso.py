@@ -7,7 +7,7 @@ so their map is tracked in the video (``training.render_torso``); where nobody t
 the head as far as they did in the video.
 
 pose [B, 6], code [B, 32], shoulders [B, 6], xy [B, 2h, 2w, 2] in [-1, 1]
-    -> channels [B, 16, h, w], alpha [B, 1, h, w]
+    -> channels [B, 16, h, w], alpha [B, 1, h, w], place on the plane [B, 2, h, w]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emogene.render.code import CODE
+from emogene.render.detail import read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,9 @@ class Torso(nn.Module):
         """Shoulders [B, 6] that go with head poses [B, 6]."""
         return torch.clamp(F.pad(pose, (0, 1), value=1.0) @ self.follow, self.low, self.high)
 
-    def forward(self, pose: Tensor, code: Tensor, shoulders: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, pose: Tensor, code: Tensor, shoulders: Tensor, xy: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Look the torso up at pixels.
 
         Args:
@@ -112,48 +115,36 @@ class Torso(nn.Module):
             xy: [B, 2h, 2w, 2] picture coordinates in [-1, 1], two per low-resolution pixel and axis.
 
         Returns:
-            channels [B, 16, h, w] (rgb first, in 0..1, not multiplied by alpha), alpha [B, 1, h, w].
+            channels [B, 16, h, w] (rgb first, in 0..1, not multiplied by alpha), alpha [B, 1, h, w], and
+            where the pixels lie on the plane, [B, 2, h, w] (x, y) in [-1, 1].
         """
-        condition = self._condition(pose, code, shoulders)
-        place = self._place(condition, shoulders, xy)
-        plane = self.plane.expand(len(place), -1, -1, -1)
-        read = F.grid_sample(plane, place, padding_mode="border", align_corners=False)
-        hidden = self.enter(F.pixel_unshuffle(read, 2)) + self.shade(condition)[:, :, None, None]
-        out = self.leave(F.relu(hidden))
-        rgb = torch.sigmoid(out[:, :3])
-        return torch.cat([rgb, out[:, 3 : self.channels]], 1), torch.sigmoid(out[:, self.channels :])
-
-    def place(self, pose: Tensor, code: Tensor, shoulders: Tensor, xy: Tensor) -> Tensor:
-        """Where low pixels lie on the plane, [B, 2, h, w] (x, y) in [-1, 1]; arguments as for ``forward``."""
-        samples = self._place(self._condition(pose, code, shoulders), shoulders, xy)
-        return F.avg_pool2d(samples.permute(0, 3, 1, 2), 2)
+        assert code.shape[1] == CODE
+        condition = torch.cat([pose, code[:, :N_JAW], shoulders / self.spread], 1)
+        samples = self._samples(condition, shoulders, xy)
+        hidden = self.enter(F.pixel_unshuffle(read(self.plane[0], samples), 2))
+        out = self.leave(F.relu(hidden + self.shade(condition)[:, :, None, None]))
+        channels = torch.cat([torch.sigmoid(out[:, :3]), out[:, 3 : self.channels]], 1)
+        place = F.avg_pool2d(samples.permute(0, 3, 1, 2), 2)
+        return channels, torch.sigmoid(out[:, self.channels :]), place
 
     def fine(self, place: Tensor, scale: int, *, coarse: bool = False) -> Tensor:
         """The fine structure at places [B, 2, h, w]: [B, 3, scale h, scale w].
 
         Args:
-            place: of ``place``; interpolated between low pixels.
+            place: of ``forward``; interpolated between low pixels.
             scale: pixels per low pixel.
             coarse: for a picture of half the usual size: read it at half its own.
         """
         at = F.interpolate(place, scale_factor=scale, mode="bilinear", align_corners=False)
         picture = self.fine_picture(coarse=coarse)
         kept = 1.0 - self.config.detail_top / self.config.detail
-        at = torch.stack([at[:, 0], (at[:, 1] - 1.0) / kept + 1.0], -1)
-        batch, height, width = at.shape[:3]
-        tall = at.reshape(1, batch * height, width, 2)
-        values = F.grid_sample(picture[None], tall, padding_mode="border", align_corners=False)
-        return values.view(3, batch, height, width).transpose(0, 1)
+        return read(picture, torch.stack([at[:, 0], (at[:, 1] - 1.0) / kept + 1.0], -1))
 
     def fine_picture(self, *, coarse: bool = False) -> Tensor:
         """The fine structure on the plane, [3, rows, columns], or half of both."""
         return F.avg_pool2d(self.detail, 2) if coarse else self.detail
 
-    def _condition(self, pose: Tensor, code: Tensor, shoulders: Tensor) -> Tensor:
-        assert code.shape[1] == CODE
-        return torch.cat([pose, code[:, :N_JAW], shoulders / self.spread], 1)
-
-    def _place(self, condition: Tensor, shoulders: Tensor, xy: Tensor) -> Tensor:
+    def _samples(self, condition: Tensor, shoulders: Tensor, xy: Tensor) -> Tensor:
         """Plane coordinates of the samples, [B, 2h, 2w, 2]."""
         knots = self.bend(condition).view(-1, 2, self.config.knots, self.config.knots)
         shift = F.grid_sample(

@@ -6,6 +6,7 @@ Left to start from nothing, the decoder learns to turn detail off before there i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ def start_detail(
         look: of a frame.
         most: frames of the usual face; half as many of each other picture.
     """
-    grid = PixelGrid.of(model, "standard", frames.rgb.shape[1])
+    grid, texels = PixelGrid.of(model, "standard", frames.rgb.shape[1]), model.detail.config.texels
     amounts = mix[:, : len(model.detail.config.boxes)]
     usual = (amounts < USUAL).all(1)
     first = _some(usual if usual.any() else ~usual, most)
@@ -92,21 +93,24 @@ def start_detail(
     lids = amounts.T[: len(model.detail.halfway)]
     halves = [_some((amount > HALF[0]) & (amount < HALF[1]), most // 2) for amount in lids]
 
+    def lay_out(frame: int) -> LaidOut:
+        return _laid_out(model, frames, grid, look(frame), frame)
+
     def mean(chosen: list[int], aligned: bool) -> DetailAverage | None:
         # What two frames show is noise: nothing is better.
-        enough = len(chosen) > 2
-        return _average(model, frames, grid, look, chosen, aligned) if enough else None
+        return mean_missed(texels, chosen, lay_out, aligned=aligned) if len(chosen) > 2 else None
 
     for aligned in (False, True):
         parts = [[mean(chosen, aligned) for chosen in kind] for kind in (others, halves)]
-        write_detail(model.detail, _average(model, frames, grid, look, first, aligned), *parts)
+        write_detail(model.detail, mean_missed(texels, first, lay_out, aligned=aligned), *parts)
     if model.detail.iris:
         # What the mean has lost where irises move, laid out as it moves.
-        irises = DetailAverage(model.detail.config.texels)
+        irises = DetailAverage(texels)
         for frame in first:
-            smooth, real, place, solid = _laid_out(model, frames, grid, look(frame), frame)
-            away = mix[frame, len(model.detail.config.boxes) :, None, None] * (2 / model.detail.config.texels)
-            irises.add(real - smooth - model.detail(place[None], 1)[0, :3], place - away, solid)
+            laid = lay_out(frame)
+            away = mix[frame, len(model.detail.config.boxes) :, None, None] * (2 / texels)
+            without = model.detail(laid.place[None], 1)[0, :3]
+            irises.add(laid.real - laid.smooth - without, laid.place - away, laid.solid)
         write_irises(model.detail, irises)
 
 
@@ -118,35 +122,51 @@ def write_irises(detail: Detail, average: DetailAverage) -> None:
             iris.copy_(_within(mean, box))
 
 
-def _laid_out(
-    model: PortraitModel, frames: Frames, grid: PixelGrid, look: Look, frame: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Interpolated and real picture [3, H, W], place on the texture [2, H, W], where the head is whole."""
-    composite, places = grid.small(model, look)
-    small = places[:, :2]
-    real = pictures_of(frames.rgb[frame][None])[0]
-    size = real.shape[1:]
-    smooth = F.interpolate(composite[:, :3], size, mode="bilinear", align_corners=False)[0]
-    place = F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
-    return smooth, real, place, solid_part(np.array(frames.labels[frame]), composite[0, -2])
+@dataclass(frozen=True)
+class LaidOut:
+    """A frame on a texture.
+
+    smooth, real: [3, H, W] interpolated and real picture. shown: [3, H, W] what the texture adds so far.
+    place: [2, H, W] on the texture. solid: [H, W] where the frame may give its detail.
+    """
+
+    smooth: Tensor
+    real: Tensor
+    shown: Tensor
+    place: Tensor
+    solid: Tensor
 
 
-def _average(
-    model: PortraitModel,
-    frames: Frames,
-    grid: PixelGrid,
-    look: Callable[[int], Look],
-    chosen: list[int],
-    aligned: bool,
+def mean_missed(
+    edge: int, chosen: list[int], lay_out: Callable[[int], LaidOut], *, aligned: bool
 ) -> DetailAverage:
-    average = DetailAverage(model.detail.config.texels)
+    """What interpolation misses in the mean of frames, on a texture of ``edge`` texels.
+
+    Args:
+        edge: texels.
+        chosen: frames.
+        lay_out: of a frame.
+        aligned: move each picture onto what the texture shows so far.
+    """
+    average = DetailAverage(edge)
     for frame in chosen:
-        seen = look(frame)
-        smooth, real, place, solid = _laid_out(model, frames, grid, seen, frame)
-        if aligned:
-            real = moved(real, flow(smooth + model.detail(place[None], 1, seen.mix)[0, :3], real))
-        average.add(real - smooth, place, solid)
+        laid = lay_out(frame)
+        real = moved(laid.real, flow(laid.smooth + laid.shown, laid.real)) if aligned else laid.real
+        average.add(real - laid.smooth, laid.place, laid.solid)
     return average
+
+
+def _laid_out(model: PortraitModel, frames: Frames, grid: PixelGrid, look: Look, frame: int) -> LaidOut:
+    """A frame on the head's texture, where the head is whole."""
+    composite, places = grid.small(model, look)
+    real = pictures_of(frames.rgb[frame][None])[0]
+    smooth, place = (
+        F.interpolate(small, real.shape[1:], mode="bilinear", align_corners=False)
+        for small in (composite[:, :3], places[:, :2])
+    )
+    shown = model.detail(place, 1, look.mix)[0, :3]
+    solid = solid_part(np.array(frames.labels[frame]), composite[0, -2])
+    return LaidOut(smooth[0], real, shown, place[0], solid)
 
 
 def _some(wanted: Tensor, most: int) -> list[int]:

@@ -15,7 +15,7 @@ from emogene.render.losses import alpha_error
 from emogene.render.model import PortraitModel
 from emogene.render.torso import picture_grid
 from emogene.training.render_frames import Frames, block_mean
-from emogene.training.render_start import DetailAverage, flow, moved, pictures_of, solid_part
+from emogene.training.render_start import LaidOut, mean_missed, pictures_of, solid_part
 
 TORSO_FRAMES = 4
 """Whole small pictures per step."""
@@ -50,7 +50,7 @@ def learn_torso(model: PortraitModel, frames: Frames, codes: Tensor, steps: int)
         rgb = pictures_of(frames.low_rgb[chosen])
         cover = torch.from_numpy(frames.low_cover[chosen]).permute(0, 3, 1, 2).float() / 255
         features = model.pose_features(poses[chosen])
-        channels, alpha = model.torso(features, codes[chosen], shoulders[chosen], xy)
+        channels, alpha, _ = model.torso(features, codes[chosen], shoulders[chosen], xy)
         known = (cover[:, :1] < 0.02).float()
         shown = alpha * channels[:, :3] + (1 - alpha) * plate
         # Far from the torso the plate itself is wanted: the real background may differ from it.
@@ -75,19 +75,19 @@ def start_torso(model: PortraitModel, frames: Frames, look: Callable[[int], Look
         most: frames that are used.
     """
     grid, config = PixelGrid.of(model, "standard", frames.rgb.shape[1]), model.torso.config
-    chosen = np.linspace(0, frames.n_train - 1, min(most, frames.n_train)).round().astype(int)
+    chosen = np.linspace(0, frames.n_train - 1, min(most, frames.n_train)).round().astype(int).tolist()
+
+    def lay_out(frame: int) -> LaidOut:
+        composite, places = grid.small(model, look(frame))
+        real = pictures_of(frames.rgb[frame][None])[0]
+        smooth, place = (
+            F.interpolate(small, real.shape[1:], mode="bilinear", align_corners=False)[0]
+            for small in (composite[:, :3], places[:, 2:])
+        )
+        shown = model.torso.fine(places[:, 2:], real.shape[1] // grid.height)[0]
+        solid = solid_part(np.array(frames.labels[frame]), composite[0, -1], MASK_TORSO)
+        return LaidOut(smooth, real, shown, place, solid)
+
     for aligned in (False, True):
-        average = DetailAverage(config.detail)
-        for frame in chosen.tolist():
-            composite, places = grid.small(model, look(frame))
-            real = pictures_of(frames.rgb[frame][None])[0]
-            smooth, place = (
-                F.interpolate(small, real.shape[1:], mode="bilinear", align_corners=False)[0]
-                for small in (composite[:, :3], places[:, 2:])
-            )
-            if aligned:
-                shown = smooth + model.torso.fine(places[:, 2:], real.shape[1] // grid.height)[0]
-                real = moved(real, flow(shown, real))
-            solid = solid_part(np.array(frames.labels[frame]), composite[0, -1], MASK_TORSO)
-            average.add(real - smooth, place, solid)
+        average = mean_missed(config.detail, chosen, lay_out, aligned=aligned)
         model.torso.detail.copy_(average.mean()[:, config.detail_top :])
