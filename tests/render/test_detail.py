@@ -71,11 +71,11 @@ def test_the_warp_moves_the_place():
     assert float(moved[0, 1].abs().max()) < 1e-5
 
 
-def eyed_detail() -> Detail:
+def eyed_detail(stages: int = 1) -> Detail:
     """Random pictures, with boxes for two eyes and a mouth."""
     boxes = ((6, 10, 16, 10), (34, 10, 16, 10), (14, 34, 30, 20))
     config = DetailConfig(
-        texels=60, layers=1, boxes=boxes, opening=(0.1, 0.3), iris_reach=8.0, half_lids=True
+        texels=60, layers=1, boxes=boxes, opening=(0.1, 0.3), iris_reach=8.0, half_lids=stages
     )
     detail = Detail(config)
     torch.manual_seed(0)
@@ -151,8 +151,30 @@ def test_a_finished_mouth_has_no_combs_of_two_texels():
     assert float(blurred[..., 4:-4, :].abs().max()) < 0.2
 
 
-def test_kernel_mixes_pictures_like_torch(isa):
-    detail, (height, width) = eyed_detail(), (12, 16)
+def test_lids_go_from_stage_to_stage():
+    detail, neutral = eyed_detail(3), torch.zeros(68, 3)
+    # Three quarters, three eighths and one eighth of the way from open (.75) to shut (.3).
+    openness = torch.tensor([0.4125, 0.58125, 0.69375])
+    eyes = F.pad(openness[:, None].expand(-1, 2), (0, 2))
+    mix = detail.mix(torch.zeros(3, 68, 3), neutral, eyes)
+    centers = (torch.arange(60) + 0.5) / 30 - 1
+    place = torch.stack(torch.meshgrid(centers, centers, indexing="xy"))[None].expand(3, -1, -1, -1)
+    x, y, width, height = detail.config.boxes[1]
+    with torch.no_grad():
+        change = (detail(place, 1, mix) - detail.texture)[..., y : y + height, x : x + width]
+        first, second, third = (detail.halfway[stage] for stage in (1, 3, 5))
+        iris = detail.iris[1]
+        wanted = [
+            third + iris / 16,
+            (first + second) / 2 + (5 / 8) ** 2 * iris,
+            first / 2 + (7 / 8) ** 2 * iris,
+        ]
+    assert torch.allclose(change, torch.stack(wanted), atol=1e-4)
+
+
+@pytest.mark.parametrize("stages", [0, 1, 3])
+def test_kernel_mixes_pictures_like_torch(isa, stages):
+    detail, (height, width) = eyed_detail(stages), (12, 16)
     decoder = Decoder(DecoderConfig(width=16, depth=0, layers=1)).eval()
     origin, rays_d, head = looking_at_the_cube(height, width)
     warp, composite, code = torch.zeros(4, 4, 4, 3), torch.rand(18, height, width), torch.randn(32)

@@ -12,7 +12,15 @@ from emogene.render.inference import PixelGrid
 from emogene.training.render import PortraitTrainer, tiny
 from emogene.training.render_detail import finish_detail, weigh_detail
 from emogene.training.render_frames import open_frames
-from emogene.training.render_start import DetailAverage, flow, moved, solid_part, write_detail
+from emogene.training.render_start import (
+    DetailAverage,
+    flow,
+    lid_range,
+    moved,
+    shown_frames,
+    solid_part,
+    write_detail,
+)
 from emogene.training.render_start_torso import start_torso
 from tests.render.toy_clip import toy_neutral, write_toy_clip
 
@@ -44,11 +52,50 @@ def test_average_lays_out_what_is_missed() -> None:
     missed = (x.float() / size - 0.5).expand(3, size, size)
     solid = y < size // 2
     average.add(missed, place, solid)
-    write_detail(detail, average, [], [])
+    write_detail(detail, average, [])
     texture = detail.texture.detach()[0]
     across = (torch.arange(48) + 0.5) / 48 - 0.5
     assert torch.allclose(texture[:, 5, 2:-2], across[2:-2].expand(3, -1), atol=0.02)
     assert float(texture[:, 30:].abs().max()) == 0.0
+
+
+def flat(value: float) -> DetailAverage:
+    """Three frames that miss the same everywhere."""
+    average = DetailAverage(32)
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    place = torch.stack([(x + 0.5) / 32 - 1, (y + 0.5) / 32 - 1])
+    average.add(torch.full((3, 64, 64), value), place, torch.ones(64, 64, dtype=torch.bool))
+    return average
+
+
+def test_a_stage_that_nobody_saw_lies_between_its_neighbours() -> None:
+    boxes = ((2, 4, 10, 8), (18, 4, 10, 8), (8, 20, 14, 10))
+    detail = Detail(DetailConfig(texels=32, layers=1, boxes=boxes, half_lids=3))
+    write_detail(detail, flat(0.2), [[None, flat(0.6), None, flat(1.0)], [None] * 4, [flat(0.5)]])
+    middle = [float(part.detach()[0, 4, 5]) for part in (*detail.halfway, *detail.other)]
+    right, left, other = middle[0:6:2], middle[1:6:2], middle[6:]
+    assert np.allclose(right, [0.2, 0.4, 0.6], atol=1e-6)
+    # Of an eye that never shut nothing is known: its detail fades.
+    assert np.allclose(left, [-0.05, -0.1, -0.15], atol=1e-6)
+    assert np.allclose(other, [0.8, -0.2, 0.3], atol=1e-6)
+
+
+def test_frames_are_sorted_by_their_lids_and_lips() -> None:
+    boxes = ((2, 4, 10, 8), (18, 4, 10, 8), (8, 20, 14, 10))
+    detail = Detail(DetailConfig(texels=32, layers=1, boxes=boxes, half_lids=1))
+    mix = torch.tensor([[0.1, 0.0, 0.0], [0.6, 0.4, 0.1], [1.0, 0.8, 0.0], [0.0, 0.1, 0.9], [0.1, 0.1, 0.5]])
+    usual, (right, left, mouth) = shown_frames(detail, F.pad(mix, (0, 2)))
+    assert usual.nonzero()[:, 0].tolist() == [0]
+    assert [way.nonzero()[:, 0].tolist() for way in right] == [[1], [2]]
+    assert [way.nonzero()[:, 0].tolist() for way in left] == [[1], [2]]
+    assert [way.nonzero()[:, 0].tolist() for way in mouth] == [[3]]
+    assert shown_frames(detail, F.pad(mix[1:3], (0, 2)))[0].all()
+
+
+def test_the_range_of_lids_is_the_persons() -> None:
+    eyes = np.tile(np.array([[1.05, 1.05, 0, 0]], np.float32), (50, 1))
+    assert np.allclose(lid_range(eyes), (1.05, 0.15))
+    assert np.allclose(lid_range(0.5 * eyes), (0.85, 0.15)) and np.allclose(lid_range(2 * eyes), (1.2, 0.15))
 
 
 def test_outline_is_not_solid() -> None:

@@ -5,10 +5,10 @@ each ray's mean depth says where on the neutral head it ended; between rays that
 flat texture (the head seen from the front, parallel projection) is read at every pixel of the large picture.
 The decoder gives a gain per pixel and layer, so that detail can come and go with expression
 (deferred neural textures, Thies et al. 2019, on the field's own geometry). About eyes and mouth the first
-layer is several pictures, mixed by the frame's own lids and lips: shut lips and open ones; open, half-shut
-and shut lids. An iris has no place on a shut lid, nor teeth on shut lips, and lids half way are not the mean
-of both ends: they take their edge with them. Irises are pictures of their own, which move with the gaze and
-go as the lids shut.
+layer is several pictures, mixed by the frame's own lids and lips: shut lips and open ones; open lids, shut
+ones and some between. An iris has no place on a shut lid, nor teeth on shut lips, and lids on their way are
+not the mean of both ends: they take their edge with them. Irises are pictures of their own, which move with
+the gaze and go as the lids shut.
 
 surface place [B, 2, h, w] in [-1, 1] -> detail [B, 3 layers, 4h, 4w]
 """
@@ -45,12 +45,12 @@ class DetailConfig:
     """Texels that an iris moves per sine of its angle; 0: irises lie still, as in portraits made earlier."""
     lids: tuple[float, float] = (0.75, 0.3)
     """Eye openness above which lids are open and below which they are shut."""
-    half_lids: bool = False
-    """Whether eyes have a picture of their own half way; without one they show the mean of both ends."""
+    half_lids: int = 0
+    """Pictures that eyes have on the way from open to shut lids; 0: they show the mean of both ends."""
+    iris_fade: float = 2.0
+    """Power of what is left open that shows of an iris: under falling lids its rim goes first."""
 
 
-IRIS_FADE = 2
-"""Power of what is left open that shows of an iris: under falling lids its rim goes first."""
 EYE_BOXES = 2
 """The first boxes are eyes, the next one is the mouth."""
 LIP_TAPS = (-1 / 16, 4 / 16, 10 / 16, 4 / 16, -1 / 16)
@@ -68,12 +68,16 @@ class Detail(nn.Module):
         self.other = nn.ParameterList(torch.zeros(3, h, w) for _, _, w, h in config.boxes if config.layers)
         eyes = config.boxes[:EYE_BOXES] if config.iris_reach and config.layers else ()
         self.iris = nn.ParameterList(torch.zeros(3, h, w) for _, _, w, h in eyes)
-        halves = config.boxes[:EYE_BOXES] if config.half_lids and config.layers else ()
+        halves = config.boxes[:EYE_BOXES] * config.half_lids if config.layers else ()
         self.halfway = nn.ParameterList(torch.zeros(3, h, w) for _, _, w, h in halves)
 
     def pictures(self) -> list[nn.Parameter]:
         """All pictures that are laid over the texture."""
         return [*self.other, *self.halfway, *self.iris]
+
+    def stages(self, index: int) -> list[int]:
+        """Which of ``halfway`` box ``index`` goes through, from the first one after the usual picture."""
+        return list(range(index, len(self.halfway), EYE_BOXES)) if index < EYE_BOXES else []
 
     def mix(self, offsets: Tensor, neutral: Tensor, eyes: Tensor) -> Tensor:
         """What a frame's pictures are mixed by, [B, boxes + 2].
@@ -130,13 +134,13 @@ class Detail(nn.Module):
         for index, (box, other) in enumerate(zip(boxes, others, strict=True)):
             inside, amount = _inside(at, box, texture.shape[-1]), mix[:, index]
             seen = (inside.abs() < 1).all(-1).flatten(1).any(1)
-            whole, half = picture_amounts(amount, index < len(halves))
-            laid = [(other, whole, inside)]
-            if index < len(halves):
-                laid.append((halves[index], half, inside))
+            way = [*(halves[stage] for stage in self.stages(index)), other]
+            laid = [
+                (part, share, inside) for part, share in zip(way, way_shares(amount, len(way)), strict=True)
+            ]
             if index < len(irises):
                 away = moves[:, None, None] * (2 / moves.new_tensor(box[2:]))
-                laid.append((irises[index], (1 - amount) ** IRIS_FADE, inside - away))
+                laid.append((irises[index], (1 - amount) ** self.config.iris_fade, inside - away))
             for picture, share, where in laid:
                 rows = (seen & (share > 0)).nonzero()[:, 0]
                 if len(rows):
@@ -145,11 +149,12 @@ class Detail(nn.Module):
         return torch.cat([first, shown[:, 3:]], 1)
 
 
-def picture_amounts(amount: Tensor, has_half: bool) -> tuple[Tensor, Tensor]:
-    """Shares of the other picture and of the one half way, by how far lids are shut (or lips open), 0..1."""
-    if not has_half:
-        return amount, torch.zeros_like(amount)
-    return (2 * amount - 1).clamp(min=0), 1 - (2 * amount - 1).abs()
+def way_shares(amount: Tensor, steps: int) -> list[Tensor]:
+    """Shares of the pictures on the way from the usual one, by how far lids are shut (or lips open), 0..1.
+
+    They lie evenly on it, the last one at 1; between two of them the picture is a mean of both.
+    """
+    return [(1 - (steps * amount - step).abs()).clamp(min=0) for step in range(1, steps + 1)]
 
 
 def read(texture: Tensor, at: Tensor, padding: str = "border") -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from emogene.render import backend as backends
 from emogene.render.convolve import Decoded
 from emogene.render.decoder import PIXELS, SCALE, THIN
-from emogene.render.detail import IRIS_FADE, Detail, picture_amounts
+from emogene.render.detail import Detail, way_shares
 from emogene.render.native import binding
 from emogene.render.volume import RayOutput
 
@@ -48,11 +48,16 @@ class NativeDetail:
         self._texture = packed_texture(detail.texture.detach()[0])
         self._boxes = detail.config.boxes
         self._pictures = [
-            (detail.texture.detach()[0, :, y : y + height, x : x + width].clone(), other.detach())
-            for (x, y, width, height), other in zip(self._boxes, detail.other, strict=False)
+            (
+                detail.texture.detach()[0, :, y : y + height, x : x + width].clone(),
+                [*(detail.halfway[stage].detach() for stage in detail.stages(index)), other.detach()],
+            )
+            for index, ((x, y, width, height), other) in enumerate(
+                zip(self._boxes, detail.other, strict=False)
+            )
         ]
-        self._halves = [half.detach() for half in detail.halfway]
         self._irises = [iris.detach()[None] for iris in detail.iris]
+        self._iris_fade = detail.config.iris_fade
         self._shown = [(-1.0, 0.0, 0.0)] * len(self._pictures)
         self._buffers: tuple[Tensor, ...] = ()
 
@@ -134,21 +139,20 @@ class NativeDetail:
     def _mix(self, mix: list[float]) -> None:
         """Write the mixture of the pictures into the texture, where it changed."""
         across, down = mix[len(self._pictures) :]
-        for index, (first, other) in enumerate(self._pictures):
+        for index, (first, way) in enumerate(self._pictures):
             has_iris = index < len(self._irises)
             wanted = (mix[index], across, down) if has_iris else (mix[index], 0.0, 0.0)
             amount, *places = (abs(a - b) for a, b in zip(wanted, self._shown[index], strict=True))
             if amount < FAINT[0] and max(places) < FAINT[1]:
                 continue
             x, y, width, height = self._boxes[index]
-            has_half = index < len(self._halves)
-            whole, half = picture_amounts(torch.tensor(mix[index]), has_half)
             mixed = first.clone()
-            mixed[:3] += whole * other
-            if has_half:
-                mixed[:3] += half * self._halves[index]
+            for picture, share in zip(way, way_shares(torch.tensor(mix[index]), len(way)), strict=True):
+                if share > 0:
+                    mixed[:3] += share * picture
             if has_iris and mix[index] < 1:
-                mixed[:3] += (1 - mix[index]) ** IRIS_FADE * _moved(self._irises[index], across, down)
+                left_open = (1 - mix[index]) ** self._iris_fade
+                mixed[:3] += left_open * _moved(self._irises[index], across, down)
             self._texture[y : y + height, x : x + width] = packed_texture(mixed)
             self._shown[index] = wanted
 

@@ -49,7 +49,7 @@ from emogene.training.render_poses import are_registered, keep_poses, registered
 from emogene.training.render_recipe import RECIPES, RenderRecipe, high, paper, standard, tiny
 from emogene.training.render_register import register_heads
 from emogene.training.render_space import fit_box, largest_piece, torso_config, torso_top, visual_hull
-from emogene.training.render_start import detail_boxes, start_detail
+from emogene.training.render_start import detail_boxes, lid_range, start_detail
 from emogene.training.render_start_torso import learn_torso, start_torso
 from emogene.types import FloatArray
 
@@ -80,8 +80,8 @@ LEAST_STEPS = (500, 800)
 """Fewer steps of field and decoder do not show a person (about four minutes of an idle core)."""
 WARMUP_SHARE = 0.4
 """Of the time: the field learns from whole batches only there, and what it has not learnt nothing mends."""
-LIDS = (0.85, 0.25)
-"""Eye openness from which lids are open, and to which they are shut; disgust keeps them half way."""
+LID_STAGES = 4
+"""Pictures of lids on their way: with one, the upper lid's edge was lost between open, half shut and shut."""
 OPEN_LIPS = (0.5, 0.95)
 """Quantiles of the lip opening at which the mouth counts as shut and as open."""
 COARSER = 1.3
@@ -225,8 +225,9 @@ class PortraitTrainer:
             boxes=detail_boxes(neutral, box, texels) if recipe.decoder.layers else (),
             opening=(float(opening[0]), float(max(opening[1], opening[0] + 1e-3))),
             iris_reach=EYEBALL_RADIUS * texels / (2 * box.half_size),
-            lids=LIDS,
-            half_lids=True,
+            lids=lid_range(frames.eyes[seen]),
+            half_lids=LID_STAGES,
+            iris_fade=1.0,
         )
         config = PortraitConfig(
             camera=frames.camera,

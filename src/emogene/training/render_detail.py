@@ -26,7 +26,7 @@ NEAR = 6.0
 """Deviation of the neighbourhood on the texture that is weighed together, texels."""
 WEIGHTS = (0.02, 1.0)
 """Least and most of a weight: what nothing bears out does not vanish quite."""
-MOUTH_TRUST = 0.5
+MOUTH_TRUST = 0.25
 """Of the trust, about the mouth: teeth are never where they were, but a mouth without them is a hole."""
 SOLID = 0.7
 """Opacity of the head from which a pixel is asked."""
@@ -65,9 +65,11 @@ def weigh_detail(
         power[y : y + height, x : x + width] *= MOUTH_TRUST
     weights = torch.from_numpy(borne_out(model, frames, look, most)) ** power
     detail.texture.mul_(weights)
-    for pictures in (detail.other, detail.halfway, detail.iris):
-        for (x, y, width, height), picture in zip(detail.config.boxes, pictures, strict=False):
-            picture.mul_(weights[y : y + height, x : x + width])
+    for index, (x, y, width, height) in enumerate(detail.config.boxes):
+        part = weights[y : y + height, x : x + width]
+        own = [*detail.other[index : index + 1], *(detail.halfway[stage] for stage in detail.stages(index))]
+        for picture in [*own, *detail.iris[index : index + 1]]:
+            picture.mul_(part)
 
 
 def borne_out(model: PortraitModel, frames: Frames, look: Callable[[int], Look], most: int) -> FloatArray:

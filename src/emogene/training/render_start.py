@@ -16,16 +16,17 @@ from torch import Tensor
 
 from emogene.geometry.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 from emogene.io.clip import MASK_HEAD
-from emogene.render.detail import Detail
+from emogene.render.detail import EYE_BOXES, Detail
 from emogene.render.inference import Look, PixelGrid
 from emogene.render.model import PortraitModel
 from emogene.render.rays import HeadBox
 from emogene.training.render_frames import Frames
 from emogene.types import FloatArray
 
-USUAL, HALF, OTHER = 0.3, (0.3, 0.7), 0.8
-"""Amounts below which a frame shows the usual face, between which lids are half shut, and above which they
-are shut or the mouth is open."""
+USUAL_LIPS, OPEN_LIPS = 0.3, 0.8
+"""Amounts below which lips are shut as usual and above which the mouth is open."""
+OPEN_LIDS, OPEN_RANGE, SHUT_LIDS = 0.9, (0.85, 1.2), 0.15
+"""Quantile of the openness of eyes, its range, and the openness of shut ones."""
 OUTLINE = 5
 """Pixels along the head's outline that give none: there the mask errs and background shines in."""
 SOLID = 0.9
@@ -46,25 +47,37 @@ def detail_boxes(neutral: FloatArray, box: HeadBox, texels: int) -> tuple[tuple[
     return tuple(boxes)
 
 
+def lid_range(eyes: FloatArray) -> tuple[float, float]:
+    """Openness from which a person's lids count as wide open, and to which as shut: eyes [N, 4]."""
+    return float(np.clip(np.quantile(eyes[:, :2], OPEN_LIDS), *OPEN_RANGE)), SHUT_LIDS
+
+
 def write_detail(
     detail: Detail,
     usual: DetailAverage,
-    others: list[DetailAverage | None],
-    halves: list[DetailAverage | None],
+    ways: list[list[DetailAverage | None]],
 ) -> None:
-    """Make means the first layer of ``detail`` and, in its boxes, what that may become; None: nothing.
+    """Make means the first layer of ``detail`` and in its boxes what it becomes on the way to the other end.
 
-    Lids that the video hardly shows half shut are the mean of both ends.
+    Args:
+        detail: is changed.
+        usual: of frames with open lids and shut lips.
+        ways: per box its stages (``Detail.stages``) and the other end; None: too few frames show it. An end
+            that nobody saw is empty, a stage lies between its neighbours.
     """
-    boxes = detail.config.boxes
     with torch.no_grad():
         first = usual.mean()
         detail.texture[0, :3] = first
-        for box, own, average in zip(boxes, detail.other, others, strict=True):
-            wanted = torch.zeros_like(first) if average is None else average.mean()
-            own.copy_(_within(wanted - first, box))
-        for box, own, other, average in zip(boxes, detail.halfway, detail.other, halves, strict=False):
-            own.copy_(0.5 * other if average is None else _within(average.mean() - first, box))
+        for index, (box, way) in enumerate(zip(detail.config.boxes, ways, strict=True)):
+            seen = {0: torch.zeros(3, box[3], box[2]), len(way): _within(-first, box)}
+            means = {step: part.mean() for step, part in enumerate(way, 1) if part is not None}
+            seen |= {step: _within(mean - first, box) for step, mean in means.items()}
+            pictures = [*(detail.halfway[stage] for stage in detail.stages(index)), detail.other[index]]
+            for step, picture in enumerate(pictures, 1):
+                before = max(known for known in seen if known <= step)
+                after = min(known for known in seen if known >= step)
+                share = (step - before) / max(after - before, 1)
+                picture.copy_((1 - share) * seen[before] + share * seen[after])
 
 
 def _within(texture: Tensor, box: tuple[int, int, int, int]) -> Tensor:
@@ -86,12 +99,9 @@ def start_detail(
         most: frames of the usual face; half as many of each other picture.
     """
     grid, texels = PixelGrid.of(model, "standard", frames.rgb.shape[1]), model.detail.config.texels
-    amounts = mix[:, : len(model.detail.config.boxes)]
-    usual = (amounts < USUAL).all(1)
-    first = _some(usual if usual.any() else ~usual, most)
-    others = [_some(amount > OTHER, most // 2) for amount in amounts.T]
-    lids = amounts.T[: len(model.detail.halfway)]
-    halves = [_some((amount > HALF[0]) & (amount < HALF[1]), most // 2) for amount in lids]
+    usual, ways = shown_frames(model.detail, mix)
+    first = _some(usual, most)
+    chosen = [[_some(wanted, most // 2) for wanted in way] for way in ways]
 
     def lay_out(frame: int) -> LaidOut:
         return _laid_out(model, frames, grid, look(frame), frame)
@@ -101,8 +111,8 @@ def start_detail(
         return mean_missed(texels, chosen, lay_out, aligned=aligned) if len(chosen) > 2 else None
 
     for aligned in (False, True):
-        parts = [[mean(chosen, aligned) for chosen in kind] for kind in (others, halves)]
-        write_detail(model.detail, mean_missed(texels, first, lay_out, aligned=aligned), *parts)
+        parts = [[mean(some, aligned) for some in way] for way in chosen]
+        write_detail(model.detail, mean_missed(texels, first, lay_out, aligned=aligned), parts)
     if model.detail.iris:
         # What the mean has lost where irises move, laid out as it moves.
         irises = DetailAverage(texels)
@@ -112,6 +122,22 @@ def start_detail(
             without = model.detail(laid.place[None], 1)[0, :3]
             irises.add(laid.real - laid.smooth - without, laid.place - away, laid.solid)
         write_irises(model.detail, irises)
+
+
+def shown_frames(detail: Detail, mix: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+    """Which frames [N] show the usual face, and, per box, each stage of its way and its other end.
+
+    Args:
+        detail: of the person.
+        mix: [N, boxes + 2] of the frames.
+    """
+    usual, ways = torch.ones(len(mix), dtype=torch.bool), []
+    for index, amount in enumerate(mix.T[: len(detail.config.boxes)]):
+        steps = len(detail.stages(index)) + 1
+        near = (steps * amount).round() if index < EYE_BOXES else (amount > OPEN_LIPS).float()
+        usual &= near == 0 if index < EYE_BOXES else amount < USUAL_LIPS
+        ways.append([near == step for step in range(1, steps + 1)])
+    return (usual if usual.any() else ~usual), ways
 
 
 def write_irises(detail: Detail, average: DetailAverage) -> None:
