@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from emogene.geometry.landmarks import eye_opening
-from emogene.pose.eyelids import apply_eyes, shut_share, with_emotion
+from emogene.pose.eyelids import NARROWED, apply_eyes, shut_share, with_emotion
 from emogene.pose.eyes import BLINK_MEMORY, blink_shape, gaze_target, lid_closing
 from emogene.types import Identity
 
@@ -46,6 +46,14 @@ def test_blinks_and_emotion_multiply():
     blinking, wider, lower = (np.array([row], np.float32) for row in ([1, 0, 0.1, 0], [0.3, 0.3], [0, -0.1]))
     eyes = with_emotion(blinking, wider, lower)
     np.testing.assert_allclose(eyes, [[1.3, 0, 0.1, -0.1]], atol=1e-6)
+
+
+def test_an_emotion_that_narrows_the_eyes_leaves_them_awake():
+    open_eyes, still = np.array([[1.0, 1.0, 0, 0]], np.float32), np.zeros((1, 2), np.float32)
+    narrowed = with_emotion(open_eyes, np.full((1, 2), -0.5, np.float32), still)
+    np.testing.assert_allclose(narrowed[0, :2], 1.0 - 0.5 * NARROWED, atol=1e-6)
+    shut = with_emotion(0 * open_eyes, np.full((1, 2), -0.5, np.float32), still)
+    assert not shut[0, :2].any()
 
 
 def test_a_blink_closes_faster_than_it_opens():

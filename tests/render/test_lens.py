@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from emogene.geometry.landmarks import LEFT_EYE, RIGHT_EYE
-from emogene.render.lens import MOST, lenses, through
+from emogene.render.lens import GAIN, MOST, lenses, through
 from tests.render.toy_clip import toy_neutral
 
 POSE = np.array([[1, 0, 0, 0.1], [0, -1, 0, -0.2], [0, 0, -1, 7], [0, 0, 0, 1]], np.float32)
@@ -33,7 +33,7 @@ def test_eyes_as_wide_as_in_the_video_need_none() -> None:
 def test_only_the_wide_eye_is_stretched_and_only_about_it() -> None:
     worn = glasses(1.5, 1.0)
     assert worn is not None
-    assert worn[0, 3].item() == np.float32(0.25) and worn[1, 3].item() == 0.0
+    assert worn[0, 3].item() == np.float32(0.25 * GAIN) and worn[1, 3].item() == 0.0
     directions = grid()
     bent = through(directions, worn)
     assert torch.allclose(bent.norm(dim=-1), torch.ones(128, 128), atol=1e-5)
@@ -48,7 +48,7 @@ def test_only_the_wide_eye_is_stretched_and_only_about_it() -> None:
 
 def test_lids_are_seen_farther_apart_as_asked() -> None:
     assert torch.equal(glasses(9.0, 9.0)[:, 3], torch.full((2,), MOST))
-    worn = glasses(1.2 * 1.25, 1.0)
+    worn = glasses(1.2 * (1 + 0.25 / GAIN), 1.0)
     x, y, width, _ = worn[0].tolist()
     # Rays up through the middle of the eye: which of them now sees the upper lid?
     up = torch.linspace(0, 0.5 * width, 400)

@@ -146,6 +146,9 @@ def test_brows_are_exaggerated_up_to_a_full_frown() -> None:
     doses = [raised(height) for height in (0.01, 0.03, 0.05, 0.07, 0.1)]
     assert doses == sorted(doses)
     assert doses[0] / 0.01 > 1.3 * doses[4] / 0.1
+    assert raised(0.05) > 2 * 0.05
+    steps = np.diff([raised(height) for height in np.linspace(-0.03, 0.03, 61)])
+    assert steps.min() > 0 and steps.max() < 4 * np.median(steps)
 
 
 def test_code_is_bounded_outside_the_training_range() -> None:

@@ -17,6 +17,10 @@ _EYE_OF_PAIR = (1, 1, 0, 0)  # column of the eye stream: 0 left, 1 right
 MEETING_HEIGHT = 0.18
 """Where shut lids meet, as a share of the gap above the lower lid: the upper lid does most of the way."""
 WIDEST = 1.8
+NARROWED = 0.6
+"""Share of an emotion's narrowing of the eyes that the lids show. Its landmarks tell of cheeks that push the
+lower lid up as well; a portrait lowers the upper lid for it: disgust at full dose left .37 to .45 of the gap,
+as a tracker sees it, where the drawn face that taught it leaves .84, sadness .46 of .78."""
 
 
 def apply_eyes(
@@ -62,10 +66,11 @@ def with_emotion(eyes: FloatArray, eyes_delta: FloatArray, gaze_delta: FloatArra
 
     Args:
         eyes: of ``PoseSampler.sample``.
-        eyes_delta: [T, 2] change of openness (left, right), a share.
+        eyes_delta: [T, 2] change of openness (left, right), a share; of narrowing ``NARROWED`` is taken.
         gaze_delta: [T, 2] turn of the eyes (yaw to the person's left, pitch up) in rad.
     """
     joined = np.array(eyes, np.float32)
-    joined[:, :2] = np.clip(joined[:, :2] * (1.0 + np.asarray(eyes_delta)), 0.0, WIDEST)
+    delta = np.asarray(eyes_delta)
+    joined[:, :2] = np.clip(joined[:, :2] * (1.0 + np.where(delta < 0, NARROWED * delta, delta)), 0.0, WIDEST)
     joined[:, 2:] += gaze_delta
     return joined

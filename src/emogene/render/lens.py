@@ -17,8 +17,11 @@ from torch import Tensor
 from emogene.geometry.landmarks import LEFT_EYE, RIGHT_EYE
 from emogene.types import FloatArray
 
-MOST = 0.4
-"""Largest stretch, natural to the eye on one man. He is asked for .3, the built-in lena for .16."""
+MOST = 0.6
+"""Largest stretch, natural to the eye on one man and two personas."""
+GAIN = 1.5
+"""Of the stretch. At the edge of what the video showed the networks open lids less than they are asked to: of
+1.38 a tracker saw 1.15 on one man, of 1.41 1.23 on the built-in lena."""
 HALF_SIZE = (0.85, 0.62)
 """Where the lens ends, eye widths from its middle: before the nose, and before the brow."""
 ACROSS = 0.3
@@ -39,7 +42,7 @@ def lenses(
     Returns:
         Per frame [2, 4]: place on the camera plane, width there, stretch; None where no eye is that wide.
     """
-    stretch = (eyes[:, :2] / widest.clamp(min=1.0) - 1.0).clamp(0.0, MOST)
+    stretch = (GAIN * (eyes[:, :2] / widest.clamp(min=1.0) - 1.0)).clamp(0.0, MOST)
     result: list[Tensor | None] = []
     for points, share, pose in zip(landmarks, stretch, np.asarray(camera_from_head), strict=True):
         if not bool((share > 0).any()):

@@ -27,6 +27,11 @@ PULL = 0.005
 BROW_GAIN, BROW_REACH = 1.6, 0.075
 """Of what brows are asked to move beyond the known face, and how far the gain may take them, outer-eye
 distances: a tracker sees .5 to .6 of their motion. Farther than a full frown they drag the hair along."""
+RAISE_GAIN, RAISE_REACH = 2.2, 0.09
+"""The same of brows that rise: the forehead above them gives way, hair stays. Half the gain is left at the
+reach, so that a larger dose raises them farther (surprise asks for .05 at dose 1)."""
+RAISE_EASE = 0.01
+"""Height over which falling turns into rising, so that a brow on its way through rest does not jump."""
 CORNER_GAIN = 1.25
 """The same of the mouth's corners, of which .85 is seen. With both the expression judge gives the emotion
 asked of a man who never smiles .40 instead of .33, and calls his joy joy."""
@@ -163,8 +168,11 @@ class Warp:
 def _exaggerated(further: Tensor) -> Tensor:
     """What landmarks are asked to move beyond the known face, [T, 68, 3], so that as much is seen."""
     result = further.clone()
-    distance = further[:, BROWS].norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    result[:, BROWS] *= (BROW_REACH / distance).clamp(1.0, BROW_GAIN)
+    brows = further[:, BROWS]
+    distance = brows.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    frown = (BROW_REACH / distance).clamp(1.0, BROW_GAIN)
+    rise = 1.0 + (RAISE_GAIN - 1.0) / (1.0 + (distance / RAISE_REACH) ** 3)
+    result[:, BROWS] *= frown + (rise - frown) * (brows[..., 1:2] / RAISE_EASE).clamp(0.0, 1.0)
     result[:, [48, 54]] *= CORNER_GAIN
     result[:, [49, 53, 55, 59, 60, 64]] *= (1 + CORNER_GAIN) / 2
     return result
