@@ -55,13 +55,15 @@ def test_the_recorded_take_is_the_longest_shot(clip: Clip) -> None:
     np.testing.assert_allclose(bank.rest, pose_bank_of(clip).rest)
 
 
-def test_sound_is_shifted_in_whole_frames() -> None:
+def test_sound_is_shifted_to_the_sample() -> None:
     audio = Audio(np.arange(1, 6401, dtype=np.float32) / 6400)
     late = delayed(audio, 2).samples
     assert not late[:1280].any() and (late[1280:] == audio.samples[:-1280]).all()
     early = delayed(audio, -3).samples
     assert (early[:-1920] == audio.samples[1920:]).all() and not early[-1920:].any()
     assert (delayed(audio, 0).samples == audio.samples).all()
+    assert (delayed(audio, 0.25).samples[160:] == audio.samples[:-160]).all()
+    assert (delayed(audio, -0.4).samples[:-256] == audio.samples[256:]).all()
 
 
 def test_a_run_is_not_gone_on_with_for_another_video_or_length(clip: Clip, tmp_path: Path) -> None:

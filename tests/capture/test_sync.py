@@ -15,6 +15,7 @@ def test_an_unsure_expert_changes_nothing() -> None:
     assert Offset(3, 0.4).is_known and not Offset(3, 0.05).is_known
     assert Offset(-3, 0.2).is_known and not Offset(-6, 0.2).is_known and Offset(-6, 0.4).is_known
     assert Offset(-3, 0.4).seconds == -0.12
+    assert Offset(0.25, 0.4).seconds == 0.01
 
 
 def test_loudness_per_frame() -> None:

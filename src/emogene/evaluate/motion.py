@@ -139,16 +139,15 @@ def corrected(
     exact: bool = False,
 ) -> Clip:
     """The clip with the A/V offset that the expert hears noted in it (where it is sure), in whole frames if
-    not ``exact``."""
+    not ``exact``; the fraction is noted beside."""
     features, rhythm = clip_features(clip, extractor, prosody)
     loud = rhythm[:, 2].reshape(-1, 2).mean(1)
     active = (loud > 0.5 * loud.max()).astype(np.float32)
     confidence, offset = expert.place(features, clip.arrays["landmarks_cano"], active)
-    offset = offset if exact else round(offset)
-    sure = confidence >= LEAST_CONFIDENCE and abs(offset) <= LARGEST_OFFSET
-    return replace(
-        clip, about=clip.about | {"av_offset_frames": offset if sure else 0, "av_offset_sure": sure}
-    )
+    sure = confidence >= LEAST_CONFIDENCE and abs(round(offset)) <= LARGEST_OFFSET
+    found = offset if sure else 0
+    noted = {"av_offset_frames": found if exact else round(found), "av_offset_exact": found}
+    return replace(clip, about=clip.about | noted | {"av_offset_sure": sure})
 
 
 def truths(

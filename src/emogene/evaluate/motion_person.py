@@ -2,8 +2,8 @@
 
 Clips of one speaker, in the order of their names, are pieces of one recording. Both ends of it are learned
 from in turn and what is left is judged, so that no frame is both; the neutral face comes from the learned
-part alone, and so does its one A/V offset, as in `emogene create`. What is judged is corrected clip by clip,
-as in the other tables: edited footage changes its offset at cuts.
+part alone, and so does its one A/V offset, to a fraction of a frame as in `emogene create`. What is judged is
+corrected clip by clip, as in the other tables: edited footage changes its offset at cuts.
 """
 
 from __future__ import annotations
@@ -68,12 +68,15 @@ def person_table(
 
 
 def with_common_offset(clips: Sequence[Clip]) -> list[Clip]:
-    """Pieces of one recording with one A/V offset: the median of theirs."""
+    """Pieces of one recording with one A/V offset: the median of theirs, to a fraction where it is known."""
     common = {
-        name: float(np.median([float(clip.about.get("av_offset_frames", 0)) for clip in group]))
-        for name, group in by_speaker(clips).items()
+        name: float(np.median([_offset(clip) for clip in group])) for name, group in by_speaker(clips).items()
     }
     return [replace(clip, about=clip.about | {"av_offset_frames": common[clip.speaker]}) for clip in clips]
+
+
+def _offset(clip: Clip) -> float:
+    return float(clip.about.get("av_offset_exact", clip.about.get("av_offset_frames", 0)))
 
 
 def _ends(group: Sequence[Clip], seconds: float) -> Iterator[tuple[list[Clip], list[Clip]]]:
