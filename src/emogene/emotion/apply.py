@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emogene.emotion.gape import gape
 from emogene.emotion.lips import REACH_FRAMES, keep_contacts
 from emogene.emotion.model import EmotionConfig, EmotionNet, PaperNet, build
 from emogene.emotion.variation import Performance
@@ -102,7 +103,7 @@ class EmotionModel:
         # Lids and the eye stream tell of the same eyes: columns left, right.
         eyes_delta = eyes[0].numpy() * gains[:, (LEFT_EYE.start, RIGHT_EYE.start)]
         if self._guards_lips:
-            emotional = keep_contacts(offsets, emotional)
+            emotional = keep_contacts(offsets, gape(offsets, emotional, doses))
         gaze = np.asarray(doses @ self.network.gaze.numpy(), np.float32)
         return EmotionalMotion(emotional, eyes_delta, gaze, _head_style(doses, self.network.head_style))
 

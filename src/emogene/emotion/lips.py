@@ -79,11 +79,16 @@ def _gap(offsets: FloatArray) -> FloatArray:
 def _contact(opening: FloatArray, share: tuple[float, float]) -> FloatArray:
     """Degree 0..1 to which speech makes a contact in each frame, [T, 3] -> [T, 1]."""
     mean = opening.mean(1)
-    around = _windows(mean, _PARTING_REACH, "edge").max(1)
-    near = 1.0 - _smoothstep(mean / np.maximum(around, _PARTED[0]), *share)
-    contact = near * _smoothstep(around, *_PARTED)
+    around = parted_near(mean, _PARTING_REACH)
+    near = 1.0 - smoothstep(mean / np.maximum(around, _PARTED[0]), *share)
+    contact = near * smoothstep(around, *_PARTED)
     eased = (_windows(contact, len(_EASE) // 2, "constant") * _EASE).max(1)
     return np.asarray(eased, np.float32)[:, None]
+
+
+def parted_near(opening: FloatArray, reach: int) -> FloatArray:
+    """Widest opening within ``reach`` frames of each frame, [T] -> [T]."""
+    return np.asarray(_windows(opening, reach, "edge").max(1), np.float32)
 
 
 def _windows(values: FloatArray, reach: int, mode: Literal["edge", "constant"]) -> FloatArray:
@@ -92,6 +97,7 @@ def _windows(values: FloatArray, reach: int, mode: Literal["edge", "constant"]) 
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
 
 
-def _smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:
+def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:
+    """0 below ``low``, 1 above ``high``, C1 between."""
     phase = np.clip((value - low) / (high - low), 0.0, 1.0)
     return np.asarray(phase * phase * (3.0 - 2.0 * phase))
