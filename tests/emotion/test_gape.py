@@ -25,8 +25,8 @@ def doses(label: str, n: int, dose: float = 1.0) -> FloatArray:
 
 
 def spoken() -> FloatArray:
-    """Syllables of 8 frames with shut lips between, then silence."""
-    syllables = 0.1 * np.maximum(np.sin(np.arange(64) * 2 * np.pi / 16), 0.0)
+    """Syllables of 6 frames with shut lips between, then silence."""
+    syllables = 0.1 * np.maximum(np.sin(np.arange(64) * 2 * np.pi / 12), 0.0)
     return np.concatenate([syllables, np.zeros(60)]).astype(np.float32)
 
 
