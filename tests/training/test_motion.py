@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from emogene.data.takes import Take, TakeConfig, build_takes, load_takes
 from emogene.errors import UserError
 from emogene.evaluate.motion import (
+    Truth,
     corrected,
     diversity,
     evaluate_motion,
@@ -22,11 +23,11 @@ from emogene.evaluate.motion import (
     truths,
 )
 from emogene.evaluate.motion_judges import by_language, controls, projection_table, share_of_truth
-from emogene.evaluate.motion_person import person_table, with_common_offset
+from emogene.evaluate.motion_person import _places, person_table, with_common_offset
 from emogene.evaluate.sync import evaluate_sync
 from emogene.geometry.landmarks import lip_opening
 from emogene.io.files import read_json
-from emogene.motion.model import MotionModel
+from emogene.motion.model import MotionModel, load_motion
 from emogene.motion.sync import RECIPES as SYNC_RECIPES
 from emogene.motion.sync import SyncExpert
 from emogene.motion.vae import RECIPES as MOTION_RECIPES
@@ -134,6 +135,9 @@ def test_fitting_is_judged_on_what_is_left(model, tmp_path: Path) -> None:
     assert list(rows) == ["as everybody", "fitted"]
     assert set(rows["fitted"]["per_speaker"]) == {"p-0", "p-1"}
     assert rows["fitted"]["nmse"] < rows["as everybody"]["nmse"]
+    third = [len(judged) for _, judged in _places(pieces[:3], 0.6)]
+    assert third == [1, 1, 1]
+    assert [learned for learned, _ in _places(pieces[:3], 0.6)][2] == [pieces[0], pieces[2]]
     late = [replace(clip, about=clip.about | {"av_offset_frames": k}) for k, clip in enumerate(pieces)]
     assert [clip.about["av_offset_frames"] for clip in with_common_offset(late)] == [1, 1, 1, 3]
 
@@ -160,6 +164,21 @@ def test_offsets_are_taken_out_whole_or_exactly(tmp_path: Path) -> None:
     assert whole == 3 and exact == pytest.approx(2.6, abs=0.2)
 
 
+def _holds_as_windows_and_on_disk(own: MotionModel, clip: Truth, folder: Path) -> None:
+    """A fitted model hears its past: a window with context says what the whole does, and so does its file."""
+    whole = own.generate(clip.features, clip.prosody, seed=3)
+    start = 2 * own.context_frames
+    window = slice(2 * (start - own.context_frames), None)
+    part = own.generate(
+        clip.features[window], clip.prosody[window], seed=3, start_frame=start - own.context_frames
+    )
+    np.testing.assert_allclose(part[own.context_frames :], whole[start:], atol=1e-5)
+    own.save(folder)
+    again = load_motion(folder)
+    assert again.config.moments == own.config.moments
+    np.testing.assert_allclose(again.generate(clip.features, clip.prosody, seed=3), whole, atol=2e-3)
+
+
 def test_adapts_to_a_person(model, tmp_path: Path) -> None:
     speech = [talk(tmp_path / f"p{i}", seconds=9, seed=20 + i, speaker="p") for i in range(2)]
     before = model.network.regress.weight.clone()
@@ -181,6 +200,9 @@ def test_adapts_to_a_person(model, tmp_path: Path) -> None:
     quiet = Audio(np.zeros(2 * 16_000, np.float32))
     rests = [m.generate(Loudness()(quiet), rhythm(quiet), temperature=0.0) for m in (model, own)]
     assert np.abs(rests[1] - rests[0]).max() < 0.01
+    _holds_as_windows_and_on_disk(own, more[0], tmp_path / "own")
+    with pytest.raises(UserError, match="fitted to a person already"):
+        adapt_motion(tmp_path / "again", speech, own, Loudness(), rhythm)
     paper = MotionModel(MotionVae(replace(MOTION_RECIPES["paper"](), feature_dim=4, channels=16)))
     with pytest.raises(UserError, match="recipe paper cannot be fitted"):
         adapt_motion(tmp_path / "paper", speech, paper, Loudness(), rhythm)

@@ -144,7 +144,8 @@ def motion(
         correct: Take each clip's audio-video offset out first.
         exact: To a fraction of a frame; else whole frames.
         limit: Clips per group at most.
-        fit: Also fit the model to so many seconds of each speaker, like `emogene create`; the rest judges.
+        fit: Also fit the model to so many seconds of each speaker (below 1: such a share of their footage,
+            15 s at least), like `emogene create`; the rest judges.
         plot: Draw lip opening, truth and ours, of one clip per speaker into this .svg.
         json_out: Write the table there too.
     """

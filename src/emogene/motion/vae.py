@@ -51,6 +51,8 @@ class MotionConfig:
     """Frames; 6 = 240 ms. Recipe ``paper`` ignores it: its convolutions are symmetric."""
     dropout: float = 0.2
     use_prosody: bool = True
+    moments: tuple[int, ...] = ()
+    """How many frames ago the readout hears as well; only in models fitted to a person (training.adapt)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.look_ahead <= 6:
@@ -119,6 +121,7 @@ class MotionVae(nn.Module):
         if c.latent:
             self._build_variation(symmetric)
         self.regress = None if symmetric else nn.Linear(c.channels, OUTPUTS)
+        self.recall = nn.Linear(len(c.moments) * c.channels, OUTPUTS, bias=False) if c.moments else None
         self.mean = nn.Buffer(torch.zeros(OUTPUTS))
         self.scale = nn.Buffer(torch.ones(OUTPUTS))
 
@@ -160,9 +163,10 @@ class MotionVae(nn.Module):
     @property
     def context_frames(self) -> int:
         """Past frames that an output frame depends on, rounded up to whole latents."""
-        past = self.condition.context
+        past = max(self.config.moments, default=0)
         if self.config.latent:
-            past += self.decoder.context + self.config.stride * (self.flow.context + 3)
+            past = max(past, self.decoder.context + self.config.stride * (self.flow.context + 3))
+        past += self.condition.context
         return -(-past // self.config.stride) * self.config.stride
 
     def encode(self, motion: Tensor, g: Tensor) -> Posterior:
@@ -182,12 +186,21 @@ class MotionVae(nn.Module):
     def decode(self, z: Tensor, g: Tensor) -> Tensor:
         """Latents [B, K, D] -> standardised motion [B, T, 204]."""
         likely: Tensor | None = None if self.regress is None else self.regress(g)
+        if likely is not None and self.recall is not None:
+            likely = likely + self.recall(self.heard_before(g))
         if likely is not None and not self.config.latent:
             return likely
         # One latent becomes ``stride`` frames: a transposed convolution whose kernel is its stride.
         frames = self.expand(z).reshape(len(z), -1, self.config.hidden)
         y: Tensor = self.leave(self.decoder(frames, g))
         return y if likely is None else y + likely
+
+    def heard_before(self, g: Tensor) -> Tensor:
+        """g [B, T, C] of each of the config's moments, side by side; the first stands for those before."""
+        longest = max(self.config.moments)
+        padded = torch.cat([g[:, :1].expand(-1, longest, -1), g], dim=1)
+        steps = g.shape[1]
+        return torch.cat([padded[:, longest - m : longest - m + steps] for m in self.config.moments], dim=-1)
 
     def divergence(self, posterior: Posterior, g: Tensor) -> Tensor:
         """Monte-Carlo KL: mean over latents of log q(z | motion) - log p(flow(z)) [nats per number]."""
