@@ -180,42 +180,31 @@ def _halved(boxes: tuple[tuple[int, int, int, int], ...]) -> tuple[tuple[int, in
     return tuple((x // 2, y // 2, width // 2, height // 2) for x, y, width, height in boxes)
 
 
-def first_layer(detail: Detail, contrast: float, blur: float = 0.0) -> Detail:
+def first_layer(detail: Detail, contrast: float) -> Detail:
     """The first layer alone, with more contrast.
 
     Asked for the video's amount of fine structure, training fills what has no start in the pictures with
-    combs of two pixels. They gather in the second layer, which may then go. The rest is smoothed away:
-    in the mouth from left to right, where it makes bristles of teeth, and everywhere by ``blur`` texels.
+    combs of two pixels. They gather in the second layer, which may then go. In the mouth, where the rest
+    makes bristles of teeth, it is smoothed away from left to right.
     """
     kept, taps = Detail(replace(detail.config, layers=1)), torch.tensor(LIP_TAPS)
     with torch.no_grad():
-        kept.texture.copy_(contrast * _blurred(detail.texture[:, :3], blur))
+        kept.texture.copy_(contrast * detail.texture[:, :3])
         for own, other in zip(kept.pictures(), detail.pictures(), strict=True):
-            own.copy_(contrast * _blurred(other, blur))
+            own.copy_(contrast * other)
         if len(kept.other) > EYE_BOXES:
             x, y, width, height = kept.config.boxes[EYE_BOXES]
             part = (slice(None), slice(None), slice(y, y + height), slice(x, x + width))
-            kept.texture[part] = _filtered(kept.texture[part], taps, 3)
-            kept.other[EYE_BOXES].copy_(_filtered(kept.other[EYE_BOXES], taps, 2))
+            kept.texture[part] = _filtered(kept.texture[part], taps)
+            kept.other[EYE_BOXES].copy_(_filtered(kept.other[EYE_BOXES], taps))
     return kept
 
 
-def _blurred(texture: Tensor, deviation: float) -> Tensor:
-    """A picture [..., h, w] under a Gaussian of this deviation in texels; 0: as it is."""
-    if deviation <= 0:
-        return texture
-    taps = torch.exp(-0.5 * (torch.arange(-3, 4) / deviation) ** 2)
-    taps = taps / taps.sum()
-    return _filtered(_filtered(texture, taps, texture.ndim - 1), taps, texture.ndim - 2)
-
-
-def _filtered(texture: Tensor, taps: Tensor, axis: int) -> Tensor:
-    """A picture [..., h, w] under an odd number of taps along one of its last two axes."""
-    lines = texture.movedim(axis, -1)
-    flat = lines.reshape(-1, 1, lines.shape[-1])
-    reach = len(taps) // 2
-    smooth = F.conv1d(F.pad(flat, (reach, reach), mode="replicate"), taps.to(flat).view(1, 1, -1))
-    return smooth.view(lines.shape).movedim(-1, axis)
+def _filtered(texture: Tensor, taps: Tensor) -> Tensor:
+    """A picture [..., h, w] under an odd number of taps from left to right."""
+    rows, reach = texture.reshape(-1, 1, texture.shape[-1]), len(taps) // 2
+    smooth = F.conv1d(F.pad(rows, (reach, reach), mode="replicate"), taps.to(rows).view(1, 1, -1))
+    return smooth.view(texture.shape)
 
 
 def coarse(detail: Detail) -> Detail:

@@ -36,7 +36,7 @@ def finish_detail(model: PortraitModel, recipe: RenderRecipe) -> None:
     """Leave the first layer of the head's detail, where there are more, with its last contrast."""
     if model.config.decoder.layers < 2:
         return
-    model.detail = first_layer(model.detail, recipe.contrast, recipe.blur)
+    model.detail = first_layer(model.detail, recipe.contrast)
     model.decoder.config = replace(model.decoder.config, layers=1)
     model.config = replace(model.config, decoder=model.decoder.config, detail=model.detail.config)
 

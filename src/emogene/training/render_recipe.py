@@ -55,8 +55,6 @@ class RenderRecipe:
     """Of the finished detail, relative to what training made of it."""
     trust: float = 0.5
     """How far detail is faded where the pictures do not bear it out (``render_detail.weigh_detail``)."""
-    blur: float = 0.0
-    """Of the same, texels: takes the grid from plain skin, and sharpness with it."""
     most_lip_gain: float = 1.5
     """Cap of the gain that makes lips open as far as in the video (``render_lips``); 1: leave them."""
     head: FieldConfig = field(default_factory=FieldConfig)
