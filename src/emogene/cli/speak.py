@@ -46,7 +46,8 @@ def speak(
             idle sampling, still keeps the rest pose.
         background: A picture, or a colour such as #00b140; empty keeps the avatar's own.
         mouth: Factor on the amplitude of the mouth, 0 to 2.
-        features: Speech features: emogene (built in), whisper, whisper-tiny, hubert.
+        features: Speech features: emogene (built in), which the motion that ships has heard; through whisper
+            its mouth moves a third less. The others are for motion that you trained on them.
         stats: Print seconds per stage, real-time factor and peak memory as JSON.
     """
     from emogene.avatar import BUILT_IN
