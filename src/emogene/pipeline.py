@@ -22,6 +22,7 @@ import numpy as np
 from emogene.avatar import Avatar
 from emogene.emotion.apply import EmotionModel
 from emogene.emotion.grammar import parse_emotion
+from emogene.emotion.lips import shut_degree
 from emogene.emotion.track import EmotionTrack
 from emogene.features.extractor import SpeechFeatures, load_extractor
 from emogene.features.prosody import ProsodyStream
@@ -173,6 +174,9 @@ class Session:
             # take up to two thirds of it away (brows of a GRID speaker), so the emotion is added behind.
             speech, added = stages.project(neutral[inside]), (emotional.offsets - neutral)[inside]
             share = self.avatar.card.known_share(weights[inside])
+            # A smile that was filmed is one with teeth: at p, b, m the networks are shown shut lips instead,
+            # and the warp alone smiles.
+            share = share * (1.0 - shut_degree(neutral)[inside])
         with self._timed("pose"):
             rhythm = self._prosody.window(2 * first, 2 * last)
             pose, eyes = stages.pose.sample(rhythm, weights[inside], start_frame=first)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from emogene.emotion.lips import REACH_FRAMES, keep_contacts, part_lips
+from emogene.emotion.lips import REACH_FRAMES, keep_contacts, part_lips, shut_degree
 
 UPPER, LOWER = [61, 62, 63], [67, 66, 65]
 
@@ -80,3 +80,10 @@ def test_lips_do_not_pass_through_each_other():
     np.testing.assert_allclose(gap(parted)[:3], 0.03, atol=1e-6)  # where they do not meet nothing changes
     pressed = mouth([-0.01] * 5)
     np.testing.assert_array_equal(part_lips(pressed, pressed), pressed)
+
+
+def test_lips_are_told_to_be_shut_in_speech_not_in_a_pause():
+    degree = shut_degree(mouth(SPEECH))
+    assert degree[9:11].min() > 0.95 and degree[:6].max() < 0.05
+    assert not shut_degree(mouth([0.0] * 20)).any()
+    assert shut_degree(mouth([])).shape == (0,)

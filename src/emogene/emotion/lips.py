@@ -52,6 +52,13 @@ def keep_contacts(neutral: FloatArray, emotional: FloatArray) -> FloatArray:
     return part_lips(neutral, result)
 
 
+def shut_degree(neutral: FloatArray) -> FloatArray:
+    """Degree 0..1 to which speech shuts the lips in each frame (p, b, m), of offsets [T, 68, 3] -> [T]."""
+    if len(neutral) == 0:
+        return np.zeros(0, np.float32)
+    return _contact(_gap(neutral), _SHUT)[:, 0]
+
+
 def part_lips(neutral: FloatArray, emotional: FloatArray) -> FloatArray:
     """Let emotional lips meet instead of passing through each other; speech may still press them together."""
     through = np.maximum(np.minimum(_gap(neutral), 0.0) - _gap(emotional), 0.0)
