@@ -40,8 +40,6 @@ from emogene.types import FPS, N_LANDMARKS, SAMPLE_RATE_HZ, Audio, FloatArray
 SHORTEST_S = 15.0
 STRENGTHS = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Of the pull towards the base, per frame of footage; the best on left-out pieces is taken."""
-INDIFFERENT = 1.03
-"""Errors this near to each other count as equal."""
 PIECES = 5
 VELOCITY = 1.0
 """Weight of frame-to-frame differences beside positions."""
@@ -159,8 +157,7 @@ def adapt_motion(
         )
         for pull in STRENGTHS
     }
-    # Of nearly equal ones the weakest pull: it leaves the person the more of their width.
-    best = min(pull for pull, error in errors.items() if error <= INDIFFERENT * min(errors.values()))
+    best = min(errors, key=errors.__getitem__)
     lively = _lively(spoken, [(total - own + rest).solve(best * frames) for own in sums], mean, std)
     alone = sum(_error(piece, mean, std, np.zeros_like(total.product)) for piece in spoken)
     shares = {f"{pull:g}": round(error / max(alone, 1e-12), 4) for pull, error in errors.items()}
