@@ -151,6 +151,19 @@ def test_brows_are_exaggerated_up_to_a_full_frown() -> None:
     assert steps.min() > 0 and steps.max() < 4 * np.median(steps)
 
 
+def test_corners_that_fall_are_asked_for_more_than_those_that_rise() -> None:
+    warp = Warp(toy_neutral(), HeadBox(), WarpConfig(grid=8))
+
+    def moved(height: float) -> float:
+        corners = torch.zeros(1, 68, 3)
+        corners[0, [48, 54], 1] = height
+        return float(warp.reaching(torch.zeros(1, 68, 3), corners)[0, [48, 54], 1].mean())
+
+    assert -moved(-0.04) > 1.3 * moved(0.04)
+    steps = np.diff([moved(height) for height in np.linspace(-0.04, 0.04, 81)])
+    assert steps.min() > 0 and steps.max() < 3 * np.median(steps)
+
+
 def test_code_is_bounded_outside_the_training_range() -> None:
     offsets, eyes, _ = toy_motion(30)
     pose = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)

@@ -31,10 +31,12 @@ RAISE_GAIN, RAISE_REACH = 2.2, 0.09
 """The same of brows that rise: the forehead above them gives way, hair stays. Half the gain is left at the
 reach, so that a larger dose raises them farther (surprise asks for .05 at dose 1)."""
 RAISE_EASE = 0.01
-"""Height over which falling turns into rising, so that a brow on its way through rest does not jump."""
+"""Height over which rising turns into falling, so that what is on its way through rest does not jump."""
 CORNER_GAIN = 1.25
 """The same of the mouth's corners, of which .85 is seen. With both the expression judge gives the emotion
 asked of a man who never smiles .40 instead of .33, and calls his joy joy."""
+DROP_GAIN = 2.0
+"""The same of corners that fall: a raised lip and cheeks hold them up (of disgust, nothing was seen)."""
 NEGLIGIBLE = 1e-3
 """Weight of all landmarks together below which a node never moves."""
 
@@ -173,8 +175,10 @@ def _exaggerated(further: Tensor) -> Tensor:
     frown = (BROW_REACH / distance).clamp(1.0, BROW_GAIN)
     rise = 1.0 + (RAISE_GAIN - 1.0) / (1.0 + (distance / RAISE_REACH) ** 3)
     result[:, BROWS] *= frown + (rise - frown) * (brows[..., 1:2] / RAISE_EASE).clamp(0.0, 1.0)
-    result[:, [48, 54]] *= CORNER_GAIN
-    result[:, [49, 53, 55, 59, 60, 64]] *= (1 + CORNER_GAIN) / 2
+    for points, share in (([48, 54], 1.0), ([49, 53, 55, 59, 60, 64], 0.5)):
+        fall = (-further[:, points, 1] / RAISE_EASE).clamp(0.0, 1.0)
+        result[:, points] *= 1 + share * (CORNER_GAIN - 1)
+        result[:, points, 1] += share * (DROP_GAIN - CORNER_GAIN) * fall * further[:, points, 1]
     return result
 
 
