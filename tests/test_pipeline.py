@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from emogene.avatar import Avatar
+from emogene.errors import UserError
 from emogene.pipeline import Session, animate
 from emogene.types import EMOTIONS, SAMPLES_PER_FRAME, Audio, Motion
 from tests import tiny_avatar
@@ -55,6 +56,11 @@ def test_the_stream_equals_the_film(avatar: Avatar) -> None:
     pieces = film(avatar, audio, [100, 7000, 1, 9999, 3200])
     assert len(whole) == len(pieces) == audio.n_frames
     assert all(np.array_equal(a, b) for a, b in zip(whole, pieces, strict=True))
+
+
+def test_features_that_the_motion_model_never_heard(avatar: Avatar) -> None:
+    with pytest.raises(UserError, match="leave --features out"):
+        Session(avatar, TRACK, size=SIZE, features="emogene")
 
 
 def test_short_blocks_change_nothing_that_can_be_seen(avatar: Avatar) -> None:

@@ -24,6 +24,7 @@ from emogene.emotion.apply import EmotionModel
 from emogene.emotion.grammar import parse_emotion
 from emogene.emotion.lips import shut_degree
 from emogene.emotion.track import EmotionTrack
+from emogene.errors import UserError
 from emogene.features.extractor import SpeechFeatures, load_extractor
 from emogene.features.prosody import ProsodyStream
 from emogene.motion.model import MotionModel, load_motion
@@ -241,9 +242,16 @@ class Stages:
 
     @classmethod
     def of(cls, avatar: Avatar, style: Style, seed: int, features: str) -> Stages:
+        extractor, motion = load_extractor(features), load_motion(avatar.component("motion"))
+        if extractor.dim != motion.config.feature_dim:
+            raise UserError(
+                f"the motion model of {avatar.card.name} hears {motion.config.features!r} "
+                f"({motion.config.feature_dim} numbers), not {features!r} ({extractor.dim}): leave "
+                "--features out, or train a motion model on them (`emogene train motion --features`)"
+            )
         return cls(
-            load_extractor(features),
-            load_motion(avatar.component("motion")),
+            extractor,
+            motion,
             EmotionModel.load(avatar.component("emotion")),
             Projector(avatar.identity, blend=style.blend),
             PoseSampler(avatar.pose, seed=seed, style=style.pose),

@@ -132,7 +132,7 @@ def train_portrait(
     trainer.prepare(out / "prepared.safetensors")
     trainer.decode(out / "decoder", out / "preview.png", report)
     finish_detail(trainer.model, recipe)
-    weigh_detail(trainer.model, frames, trainer.look, recipe.trust)
+    weigh_detail(trainer.model, frames, trainer.look, recipe.trust, recipe.mouth_trust)
     portrait = trainer.portrait()
     if recipe.most_lip_gain > 1:
         from emogene.training.render_lips import fit_lip_gain

@@ -26,8 +26,6 @@ NEAR = 6.0
 """Deviation of the neighbourhood on the texture that is weighed together, texels."""
 WEIGHTS = (0.02, 1.0)
 """Least and most of a weight: what nothing bears out does not vanish quite."""
-MOUTH_TRUST = 0.25
-"""Of the trust, about the mouth: teeth are never where they were, but a mouth without them is a hole."""
 SOLID = 0.7
 """Opacity of the head from which a pixel is asked."""
 
@@ -43,7 +41,13 @@ def finish_detail(model: PortraitModel, recipe: RenderRecipe) -> None:
 
 @torch.no_grad()
 def weigh_detail(
-    model: PortraitModel, frames: Frames, look: Callable[[int], Look], trust: float, most: int = 40
+    model: PortraitModel,
+    frames: Frames,
+    look: Callable[[int], Look],
+    trust: float,
+    mouth_trust: float = 0.5,
+    *,
+    most: int = 40,
 ) -> None:
     """Fade the head's detail where it does not lie on what the pictures show.
 
@@ -56,13 +60,15 @@ def weigh_detail(
         frames: training frames.
         look: of a frame.
         trust: power of that share by which detail is multiplied; 0: nothing is changed.
+        mouth_trust: share of it about the mouth: teeth are never where they were, but a mouth without any is
+            a hole.
         most: frames that are asked.
     """
     if not trust or model.config.decoder.layers != 1:
         return
     detail, power = model.detail, torch.full(model.detail.texture.shape[2:], trust)
     for x, y, width, height in detail.config.boxes[EYE_BOXES:]:
-        power[y : y + height, x : x + width] *= MOUTH_TRUST
+        power[y : y + height, x : x + width] *= mouth_trust
     weights = torch.from_numpy(borne_out(model, frames, look, most)) ** power
     detail.texture.mul_(weights)
     for index, (x, y, width, height) in enumerate(detail.config.boxes):

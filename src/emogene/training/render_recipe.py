@@ -55,6 +55,8 @@ class RenderRecipe:
     """Of the finished detail, relative to what training made of it."""
     trust: float = 0.5
     """How far detail is faded where the pictures do not bear it out (``render_detail.weigh_detail``)."""
+    mouth_trust: float = 0.5
+    """Share of it about the mouth. At .25 a mouth has .73 of the real sharpness instead of .64, for .1 dB."""
     most_lip_gain: float = 1.5
     """Cap of the gain that makes lips open as far as in the video (``render_lips``); 1: leave them."""
     head: FieldConfig = field(default_factory=FieldConfig)
@@ -97,7 +99,7 @@ def standard() -> RenderRecipe:
 
 def high() -> RenderRecipe:
     """About half an hour on two cores: stronger detail, more frames; see docs/portrait.md."""
-    return RenderRecipe(decoder_steps=12_000, max_frames=4500, contrast=1.6)
+    return RenderRecipe(decoder_steps=12_000, max_frames=4500, contrast=1.6, mouth_trust=0.25)
 
 
 def paper() -> RenderRecipe:
