@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emogene.emotion.gape import REACH_FRAMES as GAPE_REACH_FRAMES
 from emogene.emotion.gape import gape
 from emogene.emotion.lips import REACH_FRAMES, keep_contacts
 from emogene.emotion.model import EmotionConfig, EmotionNet, PaperNet, build
@@ -55,7 +56,8 @@ class EmotionModel:
     @property
     def look_ahead_frames(self) -> int:
         """Future frames an output frame depends on (at most 6)."""
-        return max(self.network.look_ahead_frames, REACH_FRAMES if self._guards_lips else 0)
+        reach = max(REACH_FRAMES, GAPE_REACH_FRAMES) if self._guards_lips else 0
+        return max(self.network.look_ahead_frames, reach)
 
     @property
     def context_frames(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emogene.emotion.lips import parted_near, smoothstep
+from emogene.emotion.lips import lip_gap, parted_near, smoothstep
 from emogene.types import EMOTIONS, FloatArray
 
 WIDER = {"surprise": 0.35}
@@ -41,7 +41,7 @@ def gape(neutral: FloatArray, emotional: FloatArray, weights: FloatArray) -> Flo
     wider, hanging = (weights @ _by_label(table) for table in (WIDER, HANGING))
     if not wider.any() and not hanging.any():
         return emotional
-    gap = (neutral[:, (61, 62, 63), 1] - neutral[:, (67, 66, 65), 1]).mean(1)
+    gap = lip_gap(neutral).mean(1)
     further = wider * np.maximum(gap, 0.0) + hanging * _rest(gap)
     result = np.array(emotional, np.float32)
     for part, share in _SHARES:

@@ -39,16 +39,16 @@ def keep_contacts(neutral: FloatArray, emotional: FloatArray) -> FloatArray:
     """
     if len(neutral) == 0:
         return emotional
-    gap = _gap(neutral)
+    gap = lip_gap(neutral)
     drop = -neutral[:, _LOWER, 1]
     shut, touching = _contact(gap, _SHUT), _contact(drop, _ON_TEETH)
     result = np.array(emotional, np.float32)
     fallen = np.maximum(neutral[:, _LOWER, 1] - result[:, _LOWER, 1], 0.0)
     _move(result, _LOWER_LIP, fallen * np.maximum(shut, touching))
-    apart = np.maximum(_gap(result) - np.maximum(gap, 0.0), 0.0) * (_gap(result) > gap)
+    apart = np.maximum(lip_gap(result) - np.maximum(gap, 0.0), 0.0) * (lip_gap(result) > gap)
     _move(result, _UPPER_LIP, -apart * shut)
     # A pout may lower the voice of the lips, not silence it.
-    _move(result, _LOWER_LIP, -np.maximum(_LEAST_OPENING * gap - np.maximum(_gap(result), 0.0), 0.0))
+    _move(result, _LOWER_LIP, -np.maximum(_LEAST_OPENING * gap - np.maximum(lip_gap(result), 0.0), 0.0))
     return part_lips(neutral, result)
 
 
@@ -56,12 +56,12 @@ def shut_degree(neutral: FloatArray) -> FloatArray:
     """Degree 0..1 to which speech shuts the lips in each frame (p, b, m), of offsets [T, 68, 3] -> [T]."""
     if len(neutral) == 0:
         return np.zeros(0, np.float32)
-    return _contact(_gap(neutral), _SHUT)[:, 0]
+    return _contact(lip_gap(neutral), _SHUT)[:, 0]
 
 
 def part_lips(neutral: FloatArray, emotional: FloatArray) -> FloatArray:
     """Let emotional lips meet instead of passing through each other; speech may still press them together."""
-    through = np.maximum(np.minimum(_gap(neutral), 0.0) - _gap(emotional), 0.0)
+    through = np.maximum(np.minimum(lip_gap(neutral), 0.0) - lip_gap(emotional), 0.0)
     result = np.array(emotional, np.float32)
     _move(result, _UPPER_LIP, 0.5 * through)
     _move(result, _LOWER_LIP, -0.5 * through)
@@ -78,7 +78,7 @@ def _move(
     offsets[:, (outer[0], outer[4]), 1] += 0.5 * height[:, (0, 2)]
 
 
-def _gap(offsets: FloatArray) -> FloatArray:
+def lip_gap(offsets: FloatArray) -> FloatArray:
     """Opening [T, 3] of the inner-lip pairs over that of the resting face."""
     return np.asarray(offsets[:, _UPPER, 1] - offsets[:, _LOWER, 1])
 

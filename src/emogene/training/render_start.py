@@ -5,6 +5,7 @@ Left to start from nothing, the decoder learns to turn detail off before there i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -103,16 +104,23 @@ def start_detail(
     first = _some(usual, most)
     chosen = [[_some(wanted, most // 2) for wanted in way] for way in ways]
 
+    # Each frame is drawn once; it is asked for by several pictures, twice by each.
+    small = functools.cache(lambda frame: _small(model, grid, look(frame)))
+
     def lay_out(frame: int) -> LaidOut:
-        return _laid_out(model, frames, grid, look(frame), frame)
+        return laid_out(frames, frame, *small(frame), MASK_HEAD)
 
-    def mean(chosen: list[int], aligned: bool) -> DetailAverage | None:
+    def shown(frame: int, place: Tensor) -> Tensor:
+        detail: Tensor = model.detail(place, 1, mix[frame : frame + 1])
+        return detail[0, :3]
+
+    def mean(chosen: list[int], so_far: Shown | None) -> DetailAverage | None:
         # What two frames show is noise: nothing is better.
-        return mean_missed(texels, chosen, lay_out, aligned=aligned) if len(chosen) > 2 else None
+        return mean_missed(texels, chosen, lay_out, so_far) if len(chosen) > 2 else None
 
-    for aligned in (False, True):
-        parts = [[mean(some, aligned) for some in way] for way in chosen]
-        write_detail(model.detail, mean_missed(texels, first, lay_out, aligned=aligned), parts)
+    for so_far in (None, shown):
+        parts = [[mean(some, so_far) for some in way] for way in chosen]
+        write_detail(model.detail, mean_missed(texels, first, lay_out, so_far), parts)
     if model.detail.iris:
         # What the mean has lost where irises move, laid out as it moves.
         irises = DetailAverage(texels)
@@ -152,19 +160,22 @@ def write_irises(detail: Detail, average: DetailAverage) -> None:
 class LaidOut:
     """A frame on a texture.
 
-    smooth, real: [3, H, W] interpolated and real picture. shown: [3, H, W] what the texture adds so far.
-    place: [2, H, W] on the texture. solid: [H, W] where the frame may give its detail.
+    smooth, real: [3, H, W] interpolated and real picture. place: [2, H, W] on the texture. solid: [H, W]
+    where the frame may give its detail.
     """
 
     smooth: Tensor
     real: Tensor
-    shown: Tensor
     place: Tensor
     solid: Tensor
 
 
+Shown = Callable[[int, Tensor], Tensor]
+"""Of a frame, at its places [1, 2, H, W]: what the texture adds so far, [3, H, W]."""
+
+
 def mean_missed(
-    edge: int, chosen: list[int], lay_out: Callable[[int], LaidOut], *, aligned: bool
+    edge: int, chosen: list[int], lay_out: Callable[[int], LaidOut], shown: Shown | None
 ) -> DetailAverage:
     """What interpolation misses in the mean of frames, on a texture of ``edge`` texels.
 
@@ -172,27 +183,43 @@ def mean_missed(
         edge: texels.
         chosen: frames.
         lay_out: of a frame.
-        aligned: move each picture onto what the texture shows so far.
+        shown: each picture is moved onto what this says; None: they stay where they are.
     """
     average = DetailAverage(edge)
     for frame in chosen:
         laid = lay_out(frame)
-        real = moved(laid.real, flow(laid.smooth + laid.shown, laid.real)) if aligned else laid.real
+        real = laid.real
+        if shown is not None:
+            real = moved(real, flow(laid.smooth + shown(frame, laid.place[None]), real))
         average.add(real - laid.smooth, laid.place, laid.solid)
     return average
 
 
-def _laid_out(model: PortraitModel, frames: Frames, grid: PixelGrid, look: Look, frame: int) -> LaidOut:
-    """A frame on the head's texture, where the head is whole."""
-    composite, places = grid.small(model, look)
+def laid_out(
+    frames: Frames, frame: int, picture: Tensor, place: Tensor, opacity: Tensor, part: int
+) -> LaidOut:
+    """A frame on the texture of a part of the person.
+
+    Args:
+        frames: the video.
+        frame: which of it.
+        picture: [1, 3, h, w] as the field and the torso show it.
+        place: [1, 2, h, w] on the texture.
+        opacity: [h, w] of the part.
+        part: its mask.
+    """
     real = pictures_of(frames.rgb[frame][None])[0]
-    smooth, place = (
-        F.interpolate(small, real.shape[1:], mode="bilinear", align_corners=False)
-        for small in (composite[:, :3], places[:, :2])
+    smooth, at = (
+        F.interpolate(small, real.shape[1:], mode="bilinear", align_corners=False)[0]
+        for small in (picture, place)
     )
-    shown = model.detail(place, 1, look.mix)[0, :3]
-    solid = solid_part(np.array(frames.labels[frame]), composite[0, -2])
-    return LaidOut(smooth[0], real, shown, place[0], solid)
+    return LaidOut(smooth, real, at, solid_part(np.array(frames.labels[frame]), opacity, part))
+
+
+def _small(model: PortraitModel, grid: PixelGrid, look: Look) -> tuple[Tensor, Tensor, Tensor]:
+    """Picture [1, 3, h, w], place on the head's texture [1, 2, h, w] and opacity of the head [h, w]."""
+    composite, places = grid.small(model, look)
+    return composite[:, :3].clone(), places[:, :2].clone(), composite[0, -2].clone()
 
 
 def _some(wanted: Tensor, most: int) -> list[int]:

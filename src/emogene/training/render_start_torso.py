@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from emogene.io.clip import MASK_TORSO
@@ -15,7 +14,7 @@ from emogene.render.losses import alpha_error
 from emogene.render.model import PortraitModel
 from emogene.render.torso import picture_grid
 from emogene.training.render_frames import Frames, block_mean
-from emogene.training.render_start import LaidOut, mean_missed, pictures_of, solid_part
+from emogene.training.render_start import LaidOut, laid_out, mean_missed, pictures_of
 
 TORSO_FRAMES = 4
 """Whole small pictures per step."""
@@ -79,15 +78,11 @@ def start_torso(model: PortraitModel, frames: Frames, look: Callable[[int], Look
 
     def lay_out(frame: int) -> LaidOut:
         composite, places = grid.small(model, look(frame))
-        real = pictures_of(frames.rgb[frame][None])[0]
-        smooth, place = (
-            F.interpolate(small, real.shape[1:], mode="bilinear", align_corners=False)[0]
-            for small in (composite[:, :3], places[:, 2:])
-        )
-        shown = model.torso.fine(places[:, 2:], real.shape[1] // grid.height)[0]
-        solid = solid_part(np.array(frames.labels[frame]), composite[0, -1], MASK_TORSO)
-        return LaidOut(smooth, real, shown, place, solid)
+        return laid_out(frames, frame, composite[:, :3], places[:, 2:], composite[0, -1], MASK_TORSO)
 
-    for aligned in (False, True):
-        average = mean_missed(config.detail, chosen, lay_out, aligned=aligned)
+    def shown(_: int, place: Tensor) -> Tensor:
+        return model.torso.fine(place, 1)[0]
+
+    for so_far in (None, shown):
+        average = mean_missed(config.detail, chosen, lay_out, so_far)
         model.torso.detail.copy_(average.mean()[:, config.detail_top :])
